@@ -1,0 +1,34 @@
+/* keys.h: every Redis key and its lifetime. Only this file makes one: p1:<app>:{<tag>}:<what>[:<id>]; the tag is the slot ("sNN", one of 64 conversation
+ * shards, or "u:<user>"); "-" stands for the deployment.
+ *
+ *   what         tag    type   lifetime                       content
+ *   nodes        sNN    set    none (its node or the closer)  nodes that host an online member of a conversation
+ *   members      sNN    hash   1 day                          group map: user → "perms role joined_seq muted_until_ms"; "#version" = members_seq
+ *   user         u:     hash   1 day                          user map: name, status, text, last_seen; "n:<node>" → lease end (wall ms) | devices
+ *   watchers     u:     hash   1 hour                         node → watch end (wall ms): who wants presence of this user
+ *   bus:<node>   –      channel                               frames to a node: p1:bus:<node>
+ *   invalidate   –      channel                               p1:bus:all: apps, keys, tokens and users that changed
+ *   incarnation  -      string none                           random; another value = Redis lost its memory
+ *   attached:<node> -   string 1 day                          counts attaches of a node
+ *   sent:<node>  -      hash   1 day                          publisher's frame numbers by receiving node */
+#ifndef STORAGE_KEYS_H
+#define STORAGE_KEYS_H
+
+#include "core/tenant.h"
+
+struct rkey {
+    char s[256];
+};
+#define NODE_ID_MAX 24
+
+struct rkey key_nodes(const struct app_id *app, const struct conv_id *conv);
+struct rkey key_members(const struct tenant *t, const struct conv_id *conv);
+struct rkey key_user(const struct app_id *app, const struct user_id *user);
+struct rkey key_watchers(const struct app_id *app, const struct user_id *user);
+struct rkey key_bus(const char *node);
+struct rkey key_bus_all(void);
+struct rkey key_incarnation(void);
+struct rkey key_attached(const char *node);
+struct rkey key_sent(const char *node);
+
+#endif

@@ -1,0 +1,13 @@
+/* redis.h: Redis for threads that may block: one link per thread, opened on first use, opened again with backoff after a failure; commands time out
+ * after one second. Redis is a cache and a bus: every caller can go on without it. Inside storage/ only (the declarations that need hiredis are in redis-private.h). */
+#ifndef STORAGE_REDIS_H
+#define STORAGE_REDIS_H
+
+#include "core/config.h"
+#include "core/err.h"
+
+void redis_start(const struct config *c);
+int redis_ping(struct err *e) __attribute__((warn_unused_result)); /* for /readyz */
+void redis_thread_end(void);
+
+#endif
