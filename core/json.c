@@ -1,0 +1,126 @@
+#include "core/json.h"
+
+#include "core/crypto.h"
+
+#include <pthread.h>
+
+static void seed_once(void)
+{
+    size_t seed;
+    crypto_random(&seed, sizeof(seed));
+    json_object_seed(seed | 1); /* 0 would mean: choose one yourself, from the clock */
+}
+
+static void release(void *v)
+{
+    json_decref(v);
+}
+
+json_t *json_own(struct arena *a, json_t *v)
+{
+    if (v == NULL) {
+        fputs("out of memory: JSON\n", stderr);
+        abort();
+    }
+    arena_defer(a, release, v);
+    return v;
+}
+
+/* jansson recurses per level; this scan refuses deep text before it does. */
+static bool too_deep(const char *s, size_t len)
+{
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = s[i];
+        if (in_string) {
+            if (c == '\\') {
+                i++;
+            } else if (c == '"') {
+                in_string = false;
+            }
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH_MAX) {
+                return true;
+            }
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return false;
+}
+
+json_t *json_read(struct arena *a, const char *text, size_t len, struct err *e)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, seed_once);
+    if (too_deep(text, len)) {
+        err_set(e, ERR_MALFORMED_JSON, "The JSON is nested more than %d levels deep.", JSON_DEPTH_MAX);
+        return NULL;
+    }
+    json_error_t why;
+    json_t *v = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    if (v == NULL) {
+        err_set(e, ERR_MALFORMED_JSON, "Line %d, column %d: %.100s.", why.line, why.column, why.text);
+        return NULL;
+    }
+    return json_own(a, v);
+}
+
+char *json_write(struct arena *a, const json_t *v, size_t *len_r)
+{
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
+    size_t size = 512;
+    char *out = arena_alloc(a, size + 1);
+    size_t len = json_dumpb(v, out, size, flags);
+    if (len > size) {
+        out = arena_alloc(a, len + 1);
+        len = json_dumpb(v, out, len, flags);
+    }
+    out[len] = '\0';
+    if (len_r != NULL) {
+        *len_r = len;
+    }
+    return out;
+}
+
+const char *json_str(const json_t *object, const char *key, const char *otherwise)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_string(v) ? json_string_value(v) : otherwise;
+}
+
+int64_t json_int(const json_t *object, const char *key, int64_t otherwise)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_integer(v) ? json_integer_value(v) : otherwise;
+}
+
+bool json_bool(const json_t *object, const char *key, bool otherwise)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_boolean(v) ? json_is_true(v) : otherwise;
+}
+
+void json_merge_patch(json_t *target, const json_t *patch)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)patch, key, value)
+    {
+        json_t *old = json_object_get(target, key);
+        if (json_is_null(value)) {
+            json_object_del(target, key);
+        } else if (!json_is_object(value)) {
+            json_object_set(target, key, value);
+        } else if (json_is_object(old)) {
+            json_merge_patch(old, value);
+        } else {
+            json_t *fresh = json_object();
+            json_merge_patch(fresh, value);
+            json_object_set_new(target, key, fresh);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+/* yaml.c: json_read_yaml(): the specifications are kept in YAML and read once, at start. */
+#include "core/json.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <yaml.h>
+
+struct reader {
+    yaml_parser_t parser;
+    struct err *e;
+    int depth;
+};
+
+#define YAML_DEPTH_MAX 64
+
+static json_t *fail(struct reader *r, const char *why)
+{
+    err_set(r->e, ERR_MALFORMED_JSON, "YAML line %zu: %s", r->parser.mark.line + 1, why);
+    return NULL;
+}
+
+/* The YAML 1.2 core schema: what is not null, a boolean or a number is a string. */
+static json_t *plain_scalar(const char *s, size_t len)
+{
+    if (len == 0 || strcmp(s, "~") == 0 || strcmp(s, "null") == 0) {
+        return json_null();
+    }
+    if (strcmp(s, "true") == 0) {
+        return json_true();
+    }
+    if (strcmp(s, "false") == 0) {
+        return json_false();
+    }
+    if (strspn(s, "0123456789+-.eE") == len && strpbrk(s, "0123456789") != NULL) {
+        char *end;
+        errno = 0;
+        long long n = strtoll(s, &end, 10);
+        if (*end == '\0' && errno == 0) {
+            return json_integer(n);
+        }
+        double d = strtod(s, &end);
+        if (*end == '\0' && errno == 0) {
+            return json_real(d);
+        }
+    }
+    return json_stringn(s, len);
+}
+
+static json_t *read_value(struct reader *r, const yaml_event_t *ev);
+
+static json_t *read_sequence(struct reader *r)
+{
+    json_t *list = json_array();
+    for (;;) {
+        yaml_event_t ev;
+        if (!yaml_parser_parse(&r->parser, &ev)) {
+            json_decref(list);
+            return fail(r, r->parser.problem);
+        }
+        if (ev.type == YAML_SEQUENCE_END_EVENT) {
+            yaml_event_delete(&ev);
+            return list;
+        }
+        json_t *item = read_value(r, &ev);
+        yaml_event_delete(&ev);
+        if (item == NULL) {
+            json_decref(list);
+            return NULL;
+        }
+        json_array_append_new(list, item);
+    }
+}
+
+static json_t *read_mapping(struct reader *r)
+{
+    json_t *map = json_object();
+    for (;;) {
+        yaml_event_t key, ev;
+        if (!yaml_parser_parse(&r->parser, &key)) {
+            json_decref(map);
+            return fail(r, r->parser.problem);
+        }
+        if (key.type == YAML_MAPPING_END_EVENT) {
+            yaml_event_delete(&key);
+            return map;
+        }
+        const char *name = key.type == YAML_SCALAR_EVENT ? (const char *)key.data.scalar.value : NULL;
+        json_t *value = NULL;
+        if (name == NULL) {
+            fail(r, "a key must be a scalar");
+        } else if (json_object_get(map, name) != NULL) {
+            fail(r, "a key stands twice");
+        } else if (!yaml_parser_parse(&r->parser, &ev)) {
+            fail(r, r->parser.problem);
+        } else {
+            value = read_value(r, &ev);
+            yaml_event_delete(&ev);
+        }
+        if (value != NULL && json_object_set_new(map, name, value) < 0) {
+            fail(r, "a key is not valid UTF-8");
+            value = NULL;
+        }
+        yaml_event_delete(&key);
+        if (value == NULL) {
+            json_decref(map);
+            return NULL;
+        }
+    }
+}
+
+static json_t *read_value(struct reader *r, const yaml_event_t *ev)
+{
+    json_t *v = NULL;
+    if (++r->depth > YAML_DEPTH_MAX) {
+        return fail(r, "too deep");
+    }
+    switch (ev->type) {
+    case YAML_SCALAR_EVENT: {
+        const char *s = (const char *)ev->data.scalar.value;
+        bool plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+        v = plain ? plain_scalar(s, ev->data.scalar.length) : json_stringn(s, ev->data.scalar.length);
+        if (v == NULL) {
+            fail(r, "a scalar is not valid UTF-8");
+        }
+        break;
+    }
+    case YAML_SEQUENCE_START_EVENT:
+        v = read_sequence(r);
+        break;
+    case YAML_MAPPING_START_EVENT:
+        v = read_mapping(r);
+        break;
+    default:
+        fail(r, "anchors, aliases and tags are not supported");
+    }
+    r->depth--;
+    return v;
+}
+
+static json_t *read_document(struct reader *r)
+{
+    for (;;) {
+        yaml_event_t ev;
+        if (!yaml_parser_parse(&r->parser, &ev)) {
+            return fail(r, r->parser.problem);
+        }
+        if (ev.type == YAML_STREAM_END_EVENT) {
+            yaml_event_delete(&ev);
+            return fail(r, "the document is empty");
+        }
+        bool content = ev.type != YAML_STREAM_START_EVENT && ev.type != YAML_DOCUMENT_START_EVENT;
+        json_t *v = content ? read_value(r, &ev) : NULL;
+        yaml_event_delete(&ev);
+        if (content) {
+            return v;
+        }
+    }
+}
+
+json_t *json_read_yaml(struct arena *a, const char *text, size_t len, struct err *e)
+{
+    struct reader r = {.e = e};
+    if (!yaml_parser_initialize(&r.parser)) {
+        err_set(e, ERR_INTERNAL, "out of memory: YAML");
+        return NULL;
+    }
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
+    json_t *v = read_document(&r);
+    yaml_parser_delete(&r.parser);
+    return v != NULL ? json_own(a, v) : NULL;
+}
