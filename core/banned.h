@@ -12,7 +12,7 @@
 #include <strings.h>
 #include <time.h>
 
-#pragma GCC poison strcpy strcat stpcpy sprintf vsprintf strtok gets asctime ctime gmtime localtime rand srand
+#pragma GCC poison strcpy strcat stpcpy sprintf vsprintf strtok gets asctime ctime gmtime localtime srand
 #ifndef PARLEY_STORAGE
 #pragma GCC poison PGconn PGresult PQexec PQexecParams PQexecPrepared PQsendQuery PQconnectdb redisContext redisAsyncContext redisCommand redisAsyncCommand redisConnect
 #endif
