@@ -35,7 +35,4 @@ int schema_lint(const json_t *document, const json_t *schema, struct err *e) __a
 /* Follows "$ref" (any number of times) within the document. Returns schema itself when it is no reference, NULL when it leads nowhere. */
 const json_t *schema_resolve(const json_t *document, const json_t *schema);
 
-/* Compiles and remembers the patterns of all schemas below `document` (otherwise they are compiled on first use, under a lock). */
-void schema_prepare(const json_t *document);
-
 #endif
