@@ -30,13 +30,13 @@ struct bus_item {
     struct conv_id conv;               /* ENTRY, EPHEMERAL */
     struct user_id user;               /* USER, PRESENCE, INVALIDATE (user ""); EPHEMERAL: whom to leave out */
     struct entry entry;                /* ENTRY */
-    const char *event;                 /* EPHEMERAL, USER: wire name. INVALIDATE: "app", "key", "tokens", "user" */
+    const char *event;                 /* EPHEMERAL, USER: wire name (up to 63 bytes). INVALIDATE: "app", "key", "tokens", "user"; "all" is made by bus_listen_ itself */
     const char *payload;               /* JSON text */
     size_t payload_len;
     bool rejoin;
 };
 
-/* Wire form of one item, MAC included; and back: 0, or -1 (forged, cut or of an unknown kind; pointers in *item_r lead into the bytes). */
+/* Wire form of one item, MAC included; and back: 0, or -1 (forged, cut or of an unknown kind). Pointers in *item_r lead into the bytes; texts have their NUL there. */
 void bus_item_encode(struct buf *out, const struct bus_item *item);
 int bus_item_decode(const char *p, size_t len, size_t *used_r, struct bus_item *item_r) __attribute__((warn_unused_result));
 
@@ -48,15 +48,22 @@ void bus_publish_items(const char *self, const struct bus_item *items, int n);
 void bus_publish_to_nodes(const char *self, char (*nodes)[NODE_ID_MAX + 1], int count, const struct bus_item *items, int n);
 void bus_invalidate(const struct bus_item *item);
 
-/* The subscriber of a program without a loop (parley-api): a thread that calls on_item for each INVALIDATE item. It reconnects by itself. */
+/* How many publishes of this process, by either face, have failed or have an unknown outcome. Grows only: the keeper of the lease raises bus_lost in each beat
+ * that follows a growth, so that everybody compares heads. */
+uint64_t bus_failures(void);
+
+/* The subscriber of a program without a loop (parley-api): a thread that calls on_item for each INVALIDATE item. It reconnects by itself; each time it has
+ * subscribed it calls on_item with event "all" (and a zeroed app): something may have been missed, forget what is cached. */
 int bus_listen_start(void (*on_item)(const struct bus_item *item, void *ctx), void *ctx, struct err *e) __attribute__((warn_unused_result));
 void bus_listen_stop(void);
 
 /* Face of the gateway's loop. Callbacks run on the loop thread and are never called from within a call of this API.
  *
+ * Items on p1:bus:all (INVALIDATE) come through on_item too.
  * on_item      an item from another node (own frames excepted)
  * on_doubt     something may have been missed (reconnected, incarnation changed, attach counter lower, a number skipped, own heartbeat late):
  *              attach everything again and compare heads. `why` is a literal: "reconnect", "incarnation", "gap", "heartbeat".
+ *              At most once in 100 ms; "reconnect" follows each on_state(true), the first one included.
  * on_state     up: Redis answers and this node is subscribed; down otherwise. Starts down. */
 struct bus;
 struct bus_callbacks {
@@ -70,7 +77,8 @@ struct bus *bus_new(struct uv_loop_s *loop, const struct config *c, const char *
 void bus_close(struct bus *b, void (*closed)(void *ctx), void *ctx); /* `closed` is called once all handles are; the bus is freed */
 bool bus_up(const struct bus *b);
 
-/* Adds this node to (removes it from) the sets of nodes of n conversations. done(ok) when Redis has answered. */
+/* Adds this node to (removes it from) the sets of nodes of n conversations. done(ok) when Redis has answered for all; !ok while the bus is down: attach again
+ * at the next on_doubt(). A detach while it is down is lost; it costs frames nobody wants here until the node's lease is closed. done may be NULL. */
 void bus_attach(struct bus *b, const struct app_id *apps, const struct conv_id *convs, int n, void (*done)(bool ok, void *ctx), void *ctx);
 void bus_detach(struct bus *b, const struct app_id *apps, const struct conv_id *convs, int n);
 
