@@ -18,7 +18,8 @@ OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 SANFLAGS :=
 else
 SANFLAGS := -fsanitize=address,undefined
-OPT := -O1 -g -fno-omit-frame-pointer $(SANFLAGS) -fno-sanitize-recover=undefined
+# gcc takes the checks that UBSan inserts for formats that may be NULL.
+OPT := -O1 -g -fno-omit-frame-pointer -Wno-format-truncation -Wno-format-overflow $(SANFLAGS) -fno-sanitize-recover=undefined
 BUILD := build/asan
 endif
 CFLAGS := -std=gnu11 $(OPT) $(WARN) $(HARDEN) -I. -MMD -MP -DPARLEY_VERSION='"$(VERSION)"' -include core/banned.h

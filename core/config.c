@@ -1,5 +1,7 @@
 #include "core/config.h"
 
+#include "core/arena.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -26,14 +28,14 @@ static const struct setting {
 
 #define SECRET_MAX 4096
 
+/* Settings live as long as the process. */
 static char *keep(const char *s)
 {
-    char *copy = strdup(s);
-    if (copy == NULL) {
-        fputs("out of memory: configuration\n", stderr);
-        abort();
+    static struct arena *arena;
+    if (arena == NULL) {
+        arena = arena_new("config");
     }
-    return copy;
+    return arena_strdup(arena, s);
 }
 
 static int read_number(const struct setting *s, const char *text, void *field, struct err *e)
@@ -208,7 +210,9 @@ void config_print_docs(FILE *out)
             fputs("–", out);
         } else {
             fprintf(out, "%lld–%lld%s", (long long)s->min, (long long)(s->kind == BOOL ? 1 : s->max),
-                    s->kind == MS ? " ms" : s->kind == BYTES ? " bytes" : "");
+                    s->kind == MS      ? " ms"
+                    : s->kind == BYTES ? " bytes"
+                                       : "");
         }
         fputs(" | ", out);
         print_programs(out, s->programs);

@@ -107,7 +107,7 @@ static struct pattern {
     char *text;
     regex_t regex;
     bool valid;
-} *patterns;
+} * patterns;
 static pthread_mutex_t patterns_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const struct pattern *pattern_get(const char *text)
@@ -152,8 +152,7 @@ static int check_type(struct check *c, const json_t *type, const json_t *value)
     }
     size_t i;
     json_t *one;
-    json_array_foreach((json_t *)type, i, one)
-    {
+    json_array_foreach ((json_t *)type, i, one) {
         if (is_type(value, json_string_value(one))) {
             return 0;
         }
@@ -166,8 +165,7 @@ static int check_enum(struct check *c, const json_t *allowed, const json_t *valu
     char list[120] = "";
     size_t i;
     json_t *one;
-    json_array_foreach((json_t *)allowed, i, one)
-    {
+    json_array_foreach ((json_t *)allowed, i, one) {
         if (json_equal(one, value)) {
             return 0;
         }
@@ -271,8 +269,7 @@ static int check_array(struct check *c, const json_t *schema, const json_t *valu
     int result = 0;
     size_t i;
     json_t *one;
-    json_array_foreach((json_t *)value, i, one)
-    {
+    json_array_foreach ((json_t *)value, i, one) {
         char index[24];
         snprintf(index, sizeof(index), "%zu", i);
         if (items != NULL && check_below(c, index, items, one) < 0) {
@@ -303,8 +300,7 @@ static int unknown_field(struct check *c, const json_t *properties, const char *
 {
     const char *known;
     json_t *value;
-    json_object_foreach((json_t *)properties, known, value)
-    {
+    json_object_foreach ((json_t *)properties, known, value) {
         if (similar(key, known)) {
             return problem(c, "unknown_field", "is not a known field; did you mean \"%s\"?", known);
         }
@@ -333,8 +329,7 @@ static int check_object(struct check *c, const json_t *schema, const json_t *val
     int result = check_count(c, schema, "minProperties", "maxProperties", json_object_size(value));
     size_t i;
     json_t *name;
-    json_array_foreach(json_object_get(schema, "required"), i, name)
-    {
+    json_array_foreach (json_object_get(schema, "required"), i, name) {
         if (json_object_get(value, json_string_value(name)) == NULL) {
             size_t before = descend(c, json_string_value(name));
             result = problem(c, "required", "is required");
@@ -343,8 +338,7 @@ static int check_object(struct check *c, const json_t *schema, const json_t *val
     }
     const char *key;
     json_t *member;
-    json_object_foreach((json_t *)value, key, member)
-    {
+    json_object_foreach ((json_t *)value, key, member) {
         if (check_member(c, schema, key, member) < 0) {
             result = -1;
         }
@@ -360,8 +354,7 @@ static int count_matches(struct check *c, const json_t *branches, const json_t *
     size_t i;
     json_t *branch;
     closest->count = -1;
-    json_array_foreach((json_t *)branches, i, branch)
-    {
+    json_array_foreach ((json_t *)branches, i, branch) {
         struct schema_report attempt = {.count = 0};
         c->report = &attempt;
         if (check(c, branch, value) == 0) {

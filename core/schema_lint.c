@@ -10,13 +10,40 @@ static const struct {
     const char *keyword;
     enum below below;
 } keywords[] = {
-    {"type", NOTHING}, {"enum", NOTHING}, {"const", NOTHING}, {"required", NOTHING}, {"minProperties", NOTHING}, {"maxProperties", NOTHING},
-    {"minItems", NOTHING}, {"maxItems", NOTHING}, {"uniqueItems", NOTHING}, {"minLength", NOTHING}, {"maxLength", NOTHING}, {"pattern", NOTHING},
-    {"minimum", NOTHING}, {"maximum", NOTHING}, {"format", NOTHING}, {"$ref", NOTHING},
-    {"title", NOTHING}, {"description", NOTHING}, {"example", NOTHING}, {"examples", NOTHING}, {"default", NOTHING}, {"deprecated", NOTHING},
-    {"readOnly", NOTHING}, {"writeOnly", NOTHING}, {"$comment", NOTHING}, {"contentEncoding", NOTHING}, {"contentMediaType", NOTHING},
-    {"properties", MAP_OF_SCHEMAS}, {"additionalProperties", ONE_SCHEMA}, {"items", ONE_SCHEMA}, {"not", ONE_SCHEMA},
-    {"oneOf", LIST_OF_SCHEMAS}, {"anyOf", LIST_OF_SCHEMAS}, {"allOf", LIST_OF_SCHEMAS},
+    {"type", NOTHING},
+    {"enum", NOTHING},
+    {"const", NOTHING},
+    {"required", NOTHING},
+    {"minProperties", NOTHING},
+    {"maxProperties", NOTHING},
+    {"minItems", NOTHING},
+    {"maxItems", NOTHING},
+    {"uniqueItems", NOTHING},
+    {"minLength", NOTHING},
+    {"maxLength", NOTHING},
+    {"pattern", NOTHING},
+    {"minimum", NOTHING},
+    {"maximum", NOTHING},
+    {"format", NOTHING},
+    {"$ref", NOTHING},
+    {"title", NOTHING},
+    {"description", NOTHING},
+    {"example", NOTHING},
+    {"examples", NOTHING},
+    {"default", NOTHING},
+    {"deprecated", NOTHING},
+    {"readOnly", NOTHING},
+    {"writeOnly", NOTHING},
+    {"$comment", NOTHING},
+    {"contentEncoding", NOTHING},
+    {"contentMediaType", NOTHING},
+    {"properties", MAP_OF_SCHEMAS},
+    {"additionalProperties", ONE_SCHEMA},
+    {"items", ONE_SCHEMA},
+    {"not", ONE_SCHEMA},
+    {"oneOf", LIST_OF_SCHEMAS},
+    {"anyOf", LIST_OF_SCHEMAS},
+    {"allOf", LIST_OF_SCHEMAS},
 };
 
 static int lint(const json_t *document, const json_t *schema, const char *where, struct err *e);
@@ -30,15 +57,13 @@ static int lint_below(const json_t *document, enum below below, const json_t *va
     const char *key;
     json_t *one;
     if (below == LIST_OF_SCHEMAS) {
-        json_array_foreach((json_t *)value, i, one)
-        {
+        json_array_foreach ((json_t *)value, i, one) {
             if (lint(document, one, keyword, e) < 0) {
                 return -1;
             }
         }
     } else if (below == MAP_OF_SCHEMAS) {
-        json_object_foreach((json_t *)value, key, one)
-        {
+        json_object_foreach ((json_t *)value, key, one) {
             if (lint(document, one, key, e) < 0) {
                 return -1;
             }
@@ -73,8 +98,7 @@ static int lint(const json_t *document, const json_t *schema, const char *where,
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)schema, key, value)
-    {
+    json_object_foreach ((json_t *)schema, key, value) {
         size_t i = 0, n = sizeof(keywords) / sizeof(keywords[0]);
         while (i < n && strcmp(keywords[i].keyword, key) != 0) {
             i++;

@@ -240,8 +240,19 @@ static void headers(void **state)
     assert_int_equal(h.kind, '=');
     assert_int_equal(header("a !900000000000000000\n", &h, &used), 0);
     assert_int_equal(h.kind, '!');
-    const char *bad[] = {"", "\n", " 1\n", "a\n", "a \n", "a 1", "a x\n", "a =\n", "a -1\n", "a 1 2\n", "a 1234567890123456789\n",
-                         "aaaaaaaaaaaaaaaaaaaaaaaaa 1\n", "a ==1\n"};
+    const char *bad[] = {"",
+                         "\n",
+                         " 1\n",
+                         "a\n",
+                         "a \n",
+                         "a 1",
+                         "a x\n",
+                         "a =\n",
+                         "a -1\n",
+                         "a 1 2\n",
+                         "a 1234567890123456789\n",
+                         "aaaaaaaaaaaaaaaaaaaaaaaaa 1\n",
+                         "a ==1\n"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(header(bad[i], &h, &used), -1);
     }
@@ -285,8 +296,8 @@ static void gathered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),        cmocka_unit_test(empty_and_longest), cmocka_unit_test(cut_anywhere), cmocka_unit_test(each_bit_flipped),
-        cmocka_unit_test(damaged_but_signed), cmocka_unit_test(other_key),        cmocka_unit_test(headers),      cmocka_unit_test(gathered),
+        cmocka_unit_test(round_trip),         cmocka_unit_test(empty_and_longest), cmocka_unit_test(cut_anywhere), cmocka_unit_test(each_bit_flipped),
+        cmocka_unit_test(damaged_but_signed), cmocka_unit_test(other_key),         cmocka_unit_test(headers),      cmocka_unit_test(gathered),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
