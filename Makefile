@@ -1,20 +1,24 @@
-# Parley. `make help` lists the targets.
+# Parley. `make help` lists the targets. Variables: SAN=1 builds with ASan and UBSan into build/asan, V=1 shows the commands, GATEWAYS=2, and every
+# PARLEY_ setting of docs/CONFIG.md for run, up, down.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 CC ?= cc
-BUILD ?= build
+BUILD := build
 SAN ?=
 VERSION := $(shell cat VERSION)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 JOBS := $(shell nproc)
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)  $@")
 
 # ---- compiler ----
 WARN := -Wall -Wextra -Werror -Wformat=2 -Werror=format-security -Wshadow -Wvla -Wimplicit-fallthrough -Wmissing-prototypes -Wstrict-prototypes
-HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero \
-  -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fPIE
+try = $(shell $(CC) -Werror $(1) -x c -E /dev/null >/dev/null 2>&1 && echo $(1))
+HARDEN := -fstack-protector-strong -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fPIE \
+  $(foreach f,-fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero -fstrict-flex-arrays=3,$(call try,$(f)))
 ifeq ($(SAN),)
-OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 SANFLAGS :=
 else
 SANFLAGS := -fsanitize=address,undefined
@@ -32,41 +36,52 @@ CFLAGS_storage := -DPARLEY_STORAGE $(shell pkg-config --cflags libpq hiredis 2>/
 src = $(sort $(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON := $(call obj,$(call src,core) $(filter-out storage/migrate_main.c,$(call src,storage)) $(call src,tenants)) $(BUILD)/embed_data.o
-REALTIME := $(call obj,$(call src,realtime))
-EMBEDDED := $(foreach f,$(sort $(wildcard migrations/0*.sql) $(wildcard openapi/*.yaml)),$(f)=$(f)) \
+# Parts of the gateway that do no I/O: unit tests link them.
+PURE := $(call obj,$(wildcard realtime/engineio*.c realtime/socketio*.c))
+EMBEDDED := $(foreach f,$(sort $(wildcard migrations/0*.sql openapi/*.yaml)),$(f)=$(f)) \
   $(foreach f,$(sort $(wildcard storage/lua/*.lua)),lua/$(notdir $(f))=$(f))
 PROGRAMS := $(addprefix $(BUILD)/,parley-api parley-realtime parley-migrate)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 STORED := $(patsubst tests/storage/%.c,$(BUILD)/stored/%,$(wildcard tests/storage/test_*.c))
-# Parts of the gateway that do no I/O and can be tested alone.
-PURE := $(call obj,$(filter-out realtime/main.c,$(call src,realtime)))
 
 all: $(PROGRAMS) ## build the programs
 
 $(BUILD)/parley-api: $(call obj,$(call src,api)) $(COMMON)
-	$(CC) $(LDFLAGS) $^ $(LIBS) -lmicrohttpd -o $@
-$(BUILD)/parley-realtime: $(REALTIME) $(COMMON)
-	$(CC) $(LDFLAGS) $^ $(LIBS) -lwebsockets -o $@
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lmicrohttpd -o $@
+$(BUILD)/parley-realtime: $(call obj,$(call src,realtime)) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lwebsockets -o $@
 $(BUILD)/parley-migrate: $(BUILD)/storage/migrate_main.o $(COMMON)
-	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 $(BUILD)/unit/%: tests/unit/%.c $(COMMON) $(PURE)
+	$(call say,LD)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DPARLEY_TEST $(LDFLAGS) $< $(PURE) $(COMMON) $(LIBS) -lwebsockets -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS) -DPARLEY_TEST $(LDFLAGS) $< $(PURE) $(COMMON) $(LIBS) -lcmocka -o $@
 $(BUILD)/stored/%: tests/storage/%.c $(COMMON)
+	$(call say,LD)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CFLAGS_storage) $(LDFLAGS) $< $(COMMON) $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS) $(CFLAGS_storage) $(LDFLAGS) $< $(COMMON) $(LIBS) -lcmocka -o $@
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	$(call say,CC)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CFLAGS_$(firstword $(subst /, ,$*))) -c $< -o $@
-$(BUILD)/core/metrics.o: CFLAGS += -DPARLEY_COMMIT='"$(COMMIT)"'
+	$(Q)$(CC) $(CFLAGS) $(CFLAGS_$(firstword $(subst /, ,$*))) $(EXTRA) -c $< -o $@
+$(BUILD)/core/metrics.o: EXTRA := -DPARLEY_COMMIT='"$(COMMIT)"'
 $(BUILD)/embed_data.o: $(BUILD)/embed_data.c
-	$(CC) $(CFLAGS) -c $< -o $@
-$(BUILD)/embed_data.c: $(BUILD)/embed $(foreach e,$(EMBEDDED),$(lastword $(subst =, ,$(e)))) Makefile
-	$(BUILD)/embed $(EMBEDDED) > $@
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
 $(BUILD)/embed: dev/embed.c
 	@mkdir -p $(@D)
-	$(CC) -O1 -Wall -Wextra -Werror $< -o $@
+	$(Q)$(CC) -O1 -Wall -Wextra -Werror $< -o $@
+
+# These two are made each time and replaced only when they differ: a file that was removed and a changed flag count too.
+$(BUILD)/embed_data.c: $(BUILD)/embed FORCE
+	@$< $(EMBEDDED) >$@.$$$$ && { cmp -s $@.$$$$ $@ && rm $@.$$$$ || mv $@.$$$$ $@; }
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(CC) $(CFLAGS))' >$@.$$$$ && { cmp -s $@.$$$$ $@ && rm $@.$$$$ || mv $@.$$$$ $@; }
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -76,11 +91,13 @@ deps: ## install the Debian packages that building and running need
 run: deps ## install, build and run everything in the foreground
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@exec dev/stack run
-up: deps ## the same in the background; starts what is not running (GATEWAYS=2 for more gateways)
+up: deps ## the same in the background; starts what is not running (GATEWAYS=2: two gateways)
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@GATEWAYS=$(GATEWAYS) dev/stack up
+	@dev/stack up
 down: ## stop what `make up` started
 	@dev/stack down
+status: ## show what is running
+	@dev/stack status
 
 # ---- tests ----
 test: ## install what the tests need and run them all
@@ -89,21 +106,21 @@ test: ## install what the tests need and run them all
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check-build
 	@dev/test
 check-build: $(PROGRAMS) $(UNIT) $(STORED)
-check-unit: $(UNIT) ## run the unit tests
-	@for t in $^; do $$t || exit 1; done
+check: $(UNIT) check-layers ## run the unit tests and the layer check
+	@for t in $(UNIT); do $$t || exit 1; done
 check-layers: ## who may include whom
 	@dev/check-layers
 format: ## format all C files
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
-format-check:
+format-check: ## name the C files that are not formatted
 	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 lint: ## lint the specifications
 	@cd tests && npx --no-install redocly lint --config ../openapi/redocly.yaml ../openapi/rest.yaml ../openapi/realtime.yaml
 docs: $(BUILD)/parley-api ## print docs/CONFIG.md anew
-	$(BUILD)/parley-api --print-config-docs > docs/CONFIG.md
+	@$< --print-config-docs >docs/CONFIG.md.new && mv docs/CONFIG.md.new docs/CONFIG.md
 clean: ## remove what was built
 	rm -rf build
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all deps run up down test check-build check-unit check-layers format format-check lint docs clean help
+.PHONY: all deps run up down status test check-build check check-layers format format-check lint docs clean help FORCE
