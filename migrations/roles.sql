@@ -34,3 +34,5 @@ alter role parley_writer set enable_mergejoin = off;
 select 'create database parley owner parley_owner encoding ''UTF8'' template template0'
     where not exists (select 1 from pg_database where datname = 'parley') \gexec
 alter database parley owner to parley_owner;
+revoke all on database parley from public;
+grant connect on database parley to parley_api, parley_gateway, parley_writer, parley_archiver;

@@ -22,7 +22,7 @@ struct run {
     struct arena *arena;
     struct migration *known; /* embedded, ascending from 1 */
     int known_count;
-    int applied;             /* the database is at this version */
+    int applied; /* the database is at this version */
 };
 
 static void find_embedded(struct run *r)
@@ -78,12 +78,33 @@ static PGresult *query(struct run *r, const char *sql, int n, const char *const 
     return res;
 }
 
+/* The line of a statement that the server objects to; 0 when it does not say. */
+static int line_of(const PGresult *res, const char *sql)
+{
+    const char *position = PQresultErrorField(res, PG_DIAG_STATEMENT_POSITION);
+    int line = 0;
+    for (int left = position != NULL ? atoi(position) : 0; left > 0 && *sql != '\0'; sql++) {
+        bool starts_character = ((unsigned char)*sql & 0xC0) != 0x80;
+        left -= starts_character;
+        line += line == 0 || sql[-1] == '\n';
+    }
+    return line;
+}
+
+/* Runs text that may hold several statements. */
 static int command(struct run *r, const char *sql, const char *what, struct err *e)
 {
-    PGresult *res = PQexec(r->pg, sql); /* may hold several statements */
+    PGresult *res = PQexec(r->pg, sql);
     ExecStatusType s = PQresultStatus(res);
+    int result = 0;
+    if (s != PGRES_COMMAND_OK && s != PGRES_TUPLES_OK) {
+        char at[64];
+        int line = line_of(res, sql);
+        snprintf(at, sizeof(at), line > 0 ? "%.40s:%d" : "%.60s", what, line);
+        result = fail(r, at, e);
+    }
     PQclear(res);
-    return s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK ? 0 : fail(r, what, e);
+    return result;
 }
 
 static int connect_owner(struct run *r, const struct config *c, struct err *e)
@@ -91,33 +112,66 @@ static int connect_owner(struct run *r, const struct config *c, struct err *e)
     const char *keys[] = {"dbname", "user", "password", "application_name", "connect_timeout", NULL};
     const char *values[] = {c->database, "parley_owner", c->database_password, "parley-migrate", "5", NULL};
     r->pg = PQconnectdbParams(keys, values, 1);
-    if (PQstatus(r->pg) != CONNECTION_OK) {
-        return fail(r, "cannot connect as parley_owner", e);
-    }
+    return PQstatus(r->pg) == CONNECTION_OK ? 0 : fail(r, "cannot connect as parley_owner", e);
+}
+
+/* Another migration that runs is waited for; after that nothing here waits long for a lock that the programs hold. */
+static int take_lock(struct run *r, struct err *e)
+{
+    return command(r, "set client_min_messages = warning; set lock_timeout = 0; " MIGRATE_LOCK "; set lock_timeout = '5s'",
+                   "cannot take the migration lock", e);
+}
+
+static int make_table(struct run *r, struct err *e)
+{
     return command(r,
-                   "set lock_timeout = '5s'; set client_min_messages = warning;"
                    "create table if not exists schema_migrations (version int primary key, name text not null, sha256 text not null,"
                    " applied_at timestamptz not null default now());"
                    "grant select on schema_migrations to parley_api, parley_gateway, parley_archiver",
                    "cannot prepare schema_migrations (was migrations/roles.sql run?)", e);
 }
 
+/* 1 there is the table, 0 nothing was ever applied, -1. */
+static int find_table(struct run *r, struct err *e)
+{
+    PGresult *res = query(r, "select to_regclass('schema_migrations') is not null", 0, NULL, "cannot look for schema_migrations", e);
+    if (res == NULL) {
+        return -1;
+    }
+    int result = *PQgetvalue(res, 0, 0) == 't';
+    PQclear(res);
+    return result;
+}
+
+static int compare_row(const struct run *r, int i, const PGresult *res, struct err *e)
+{
+    int version = atoi(PQgetvalue(res, i, 0));
+    const char *name = PQgetvalue(res, i, 1);
+    if (i >= r->known_count) {
+        return err_set(e, ERR_VALIDATION_FAILED,
+                       "the database has migration %.60s, which this parley-migrate does not know: use the newer release", name);
+    }
+    if (version != r->known[i].version) {
+        return err_set(e, ERR_VALIDATION_FAILED, "schema_migrations holds %.60s where %.60s is due: migrations were applied out of order",
+                       name, r->known[i].name);
+    }
+    if (strcmp(PQgetvalue(res, i, 2), r->known[i].sha256) != 0) {
+        return err_set(e, ERR_VALIDATION_FAILED, "%.60s was changed after it had been applied: restore the shipped file", r->known[i].name);
+    }
+    return 0;
+}
+
 /* What was applied must be a prefix of what we hold, byte for byte. */
 static int compare_applied(struct run *r, struct err *e)
 {
-    PGresult *res = query(r, "select version, name, sha256 from schema_migrations order by version", 0, NULL, "cannot read schema_migrations", e);
+    PGresult *res =
+        query(r, "select version, name, sha256 from schema_migrations order by version", 0, NULL, "cannot read schema_migrations", e);
     if (res == NULL) {
         return -1;
     }
     int result = 0;
     for (int i = 0; i < PQntuples(res) && result == 0; i++) {
-        int version = atoi(PQgetvalue(res, i, 0));
-        if (i >= r->known_count || version != r->known[i].version) {
-            result = err_set(e, ERR_VALIDATION_FAILED, "the database has migration %d (%s), which this parley-migrate does not know: use the newer release",
-                             version, PQgetvalue(res, i, 1));
-        } else if (strcmp(PQgetvalue(res, i, 2), r->known[i].sha256) != 0) {
-            result = err_set(e, ERR_VALIDATION_FAILED, "%s was changed after it had been applied: restore the shipped file", r->known[i].name);
-        }
+        result = compare_row(r, i, res, e);
     }
     r->applied = PQntuples(res);
     PQclear(res);
@@ -157,26 +211,34 @@ static int check_numbers(const struct run *r, struct err *e)
     return 0;
 }
 
-static int migrate_locked(struct run *r, enum migrate_mode mode, FILE *out, struct err *e)
+/* --dry-run and --status: reads only. */
+static int show(struct run *r, bool all, FILE *out, struct err *e)
 {
-    if (compare_applied(r, e) < 0) {
+    int there = find_table(r, e);
+    if (there < 0 || (there == 1 && compare_applied(r, e) < 0)) {
         return -1;
     }
-    for (int i = 0; i < r->known_count; i++) {
-        bool done = i < r->applied;
-        if (mode == MIGRATE_STATUS || (mode == MIGRATE_DRY_RUN && !done)) {
-            fprintf(out, "%-8s %s %.12s\n", done ? "applied" : "pending", r->known[i].name, r->known[i].sha256);
-        }
-        if (mode == MIGRATE_UP && !done) {
-            if (apply(r, &r->known[i], e) < 0) {
-                return -1;
-            }
-            fprintf(out, "applied  %s\n", r->known[i].name);
-        }
+    for (int i = all ? 0 : r->applied; i < r->known_count; i++) {
+        fprintf(out, "%-8s %s %.12s\n", i < r->applied ? "applied" : "pending", r->known[i].name, r->known[i].sha256);
     }
-    if (mode == MIGRATE_UP && r->applied == r->known_count) {
-        fprintf(out, "the schema is current (version %d)\n", r->applied);
+    if (r->applied == r->known_count) {
+        fprintf(out, "the schema is current (version %d)\n", r->known_count);
     }
+    return 0;
+}
+
+static int bring_up(struct run *r, FILE *out, struct err *e)
+{
+    if (take_lock(r, e) < 0 || make_table(r, e) < 0 || compare_applied(r, e) < 0) {
+        return -1;
+    }
+    for (int i = r->applied; i < r->known_count; i++) {
+        if (apply(r, &r->known[i], e) < 0) {
+            return -1;
+        }
+        fprintf(out, "applied  %s\n", r->known[i].name);
+    }
+    fprintf(out, "the schema is current (version %d)\n", r->known_count);
     return 0;
 }
 
@@ -189,10 +251,7 @@ int migrate_run(const struct config *c, enum migrate_mode mode, FILE *out, struc
         result = connect_owner(&r, c, e);
     }
     if (result == 0) {
-        result = command(&r, "set lock_timeout = 0; " MIGRATE_LOCK "; set lock_timeout = '5s'", "cannot take the migration lock", e);
-    }
-    if (result == 0) {
-        result = migrate_locked(&r, mode, out, e);
+        result = mode == MIGRATE_UP ? bring_up(&r, out, e) : show(&r, mode == MIGRATE_STATUS, out, e);
     }
     PQfinish(r.pg);
     arena_free(&r.arena);
