@@ -65,7 +65,7 @@ static void fan_out(struct arena *a, const char *self, const struct bus_gathered
         redis_key(c, key_nodes(&g->apps[i], &g->convs[i]));
     }
     redis_text(c, self);
-    redis_text(c, arena_strdup(a, key_bus("").s));
+    redis_key(c, key_bus(""));
     redis_text(c, ""); /* any incarnation: the loops watch it */
     redis_text(c, "0");
     redis_text(c, BUS_SENT_TTL);
@@ -101,7 +101,7 @@ void bus_publish_to_nodes(const char *self, char (*nodes)[NODE_ID_MAX + 1], int 
     struct redis_cmd *c = redis_cmd_script(a, SCRIPT_SEND, 1);
     redis_key(c, key_sent(publisher(self)));
     redis_text(c, publisher(self));
-    redis_text(c, arena_strdup(a, key_bus("").s));
+    redis_key(c, key_bus(""));
     redis_text(c, BUS_SENT_TTL);
     redis_arg(c, blob.data, blob.len);
     for (int i = 0; i < count; i++) {
