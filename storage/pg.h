@@ -26,5 +26,4 @@ void pg_thread_end(void);
 /* Marks the calling thread as one that must not block: pg_ and redis_ calls on it are programming errors. */
 void pg_forbid_on_this_thread(void);
 
-/* Milliseconds since the last statement of any thread succeeded or failed to reach the server; <0 never. Lets readiness answer without I/O. */
 #endif
