@@ -126,6 +126,7 @@ create table conversations (
     deleted_at      timestamptz,
     primary key (app_id, conversation_id)
 );
+create index conversations_created on conversations (app_id, created_at, conversation_id) where kind <> 'direct' and deleted_at is null;
 create unique index conversations_external on conversations (app_id, external_id) where external_id is not null;
 
 -- One row a conversation, narrow, updated with each batch: the lock that orders the conversation. Stays for ever.
@@ -137,6 +138,7 @@ create table heads (
     app_id          uuid not null,
     conversation_id uuid not null,
     frozen          boolean not null default false,
+    deleted         boolean not null default false,
     primary key (app_id, conversation_id)
 ) with (fillfactor = 50);
 

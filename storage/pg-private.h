@@ -93,4 +93,8 @@ const uint8_t *pg_get_bytea(const struct pg_rows *r, int i, int c, size_t *len_r
 void pg_get_id(const struct pg_rows *r, int i, int c, char *out, size_t size); /* text of at most size - 1 bytes; "" when null */
 json_t *pg_get_json(const struct pg_rows *r, int i, int c);          /* of a column cast to text; JSON null when null */
 
+/* The columns SQL_ENTRY from c on (storage/entries.c). */
+struct entry;
+void entry_read(const struct pg_rows *r, int i, int c, const struct conv_id *conv, struct entry *en_r);
+
 #endif
