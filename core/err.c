@@ -1,5 +1,7 @@
 #include "core/err.h"
 
+#include "core/text.h"
+
 #include <assert.h>
 #include <stdarg.h>
 
@@ -22,6 +24,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
     e->pointer[0] = '\0';
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
+    text_repair(e->msg);
     return -1;
 }
 
@@ -33,6 +36,8 @@ int err_at(struct err *e, enum err_code code, const char *pointer, const char *f
     snprintf(e->pointer, sizeof(e->pointer), "%s", pointer);
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
+    text_repair(e->pointer);
+    text_repair(e->msg);
     return -1;
 }
 

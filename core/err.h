@@ -68,7 +68,7 @@ struct err {
 };
 
 /* Fills *e and returns -1, so that a function can end with `return err_set(e, ERR_…, "…")`. The text tells the user what to do next;
- * it never holds SQL, paths or another tenant's data. */
+ * it never holds SQL, paths or another tenant's data. It is valid UTF-8 whatever the arguments hold. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same with the JSON Pointer of the value at fault. */

@@ -2,6 +2,7 @@
 
 #include "core/crypto.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 static void seed_once(void)
@@ -19,7 +20,7 @@ static void release(void *v)
 json_t *json_own(struct arena *a, json_t *v)
 {
     if (v == NULL) {
-        fputs("out of memory: JSON\n", stderr);
+        fputs("a JSON value could not be made: out of memory or invalid UTF-8\n", stderr);
         abort();
     }
     arena_defer(a, release, v);
@@ -56,6 +57,10 @@ json_t *json_read(struct arena *a, const char *text, size_t len, struct err *e)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, seed_once);
+    if (len == 0) {
+        err_set(e, ERR_MALFORMED_JSON, "There is no JSON: the text is empty.");
+        return NULL;
+    }
     if (too_deep(text, len)) {
         err_set(e, ERR_MALFORMED_JSON, "The JSON is nested more than %d levels deep.", JSON_DEPTH_MAX);
         return NULL;
@@ -79,6 +84,7 @@ char *json_write(struct arena *a, const json_t *v, size_t *len_r)
         out = arena_alloc(a, len + 1);
         len = json_dumpb(v, out, len, flags);
     }
+    assert(len > 0); /* fails only for NULL and for values that contain themselves */
     out[len] = '\0';
     if (len_r != NULL) {
         *len_r = len;

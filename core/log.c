@@ -2,7 +2,9 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "core/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -14,7 +16,7 @@ static struct {
 } setup = {.component = "parley", .lowest = LOG_INFO};
 
 static _Thread_local char context_app[ID_TEXT_MAX];
-static _Thread_local char context_request[64];
+static _Thread_local char context_request[65];
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -37,6 +39,17 @@ int log_level_parse(const char *name, enum log_level *level_r)
     return -1;
 }
 
+/* Control characters would let input forge lines or drive the terminal. */
+static void make_printable(char *s)
+{
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c < 0x20 || c >= 0x7f) {
+            *s = '?';
+        }
+    }
+}
+
 void log_context(const struct app_id *app, const char *request_id)
 {
     context_app[0] = '\0';
@@ -44,6 +57,7 @@ void log_context(const struct app_id *app, const char *request_id)
         app_id_print(app, context_app);
     }
     snprintf(context_request, sizeof(context_request), "%s", request_id != NULL ? request_id : "");
+    make_printable(context_request);
 }
 
 static void add_field(struct buf *line, const char *name, const char *value)
@@ -79,32 +93,27 @@ static void print_text(struct buf *line, const char *now, enum log_level level, 
     buf_adds(line, "\033[0m\n");
 }
 
-/* Control characters and broken UTF-8 would let input forge or break log lines. */
-static void make_printable(char *s)
-{
-    for (; *s != '\0'; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c < 0x20 || c >= 0x7f) {
-            *s = '?';
-        }
-    }
-}
-
 void log_event(enum log_level level, const char *code, const char *fmt, ...)
 {
     if (level < setup.lowest) {
         return;
     }
+    int saved = errno;
     char msg[1024], now[CLOCK_TEXT_MAX];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(msg, sizeof(msg), fmt, ap);
     va_end(ap);
-    make_printable(msg);
+    if (setup.terminal) {
+        make_printable(msg);
+    } else {
+        text_repair(msg);
+    }
     clock_format(clock_wall_ms(), now);
     struct buf line = {0};
     (setup.terminal ? print_text : print_json)(&line, now, level, code, msg);
     ssize_t written = write(STDERR_FILENO, line.data, line.len); /* one write: lines of threads do not mix; a full disk loses the line */
     (void)written;
     buf_free(&line);
+    errno = saved;
 }

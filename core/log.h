@@ -12,7 +12,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 void log_start(const char *component, const char *node, enum log_level lowest);
 int log_level_parse(const char *name, enum log_level *level_r) __attribute__((warn_unused_result));
 
-/* `code` is a stable snake_case word (documented for WARN and ERROR); the text is for people. Safe from any thread. */
+/* `code` is a stable snake_case word (documented for WARN and ERROR); the text is for people. Safe from any thread; errno is
+ * kept. Input in the text cannot forge a line: it is escaped. */
 void log_event(enum log_level level, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 #define log_debug(code, ...) log_event(LOG_DEBUG, code, __VA_ARGS__)
 #define log_info(code, ...) log_event(LOG_INFO, code, __VA_ARGS__)

@@ -1,6 +1,7 @@
 #include "core/schema.h"
 
 #include "core/clock.h"
+#include "core/text.h"
 
 #include <pthread.h>
 #include <regex.h>
@@ -11,6 +12,8 @@ struct check {
     const json_t *document;
     struct schema_report *report;
     char pointer[96]; /* of the value being checked */
+    size_t branch_at; /* length of the pointer where the innermost oneOf or anyOf stands */
+    int misfits;      /* signs that another branch was meant */
 };
 
 static int check(struct check *c, const json_t *schema, const json_t *value);
@@ -29,6 +32,8 @@ static int problem(struct check *c, const char *code, const char *fmt, ...)
         snprintf(p->code, sizeof(p->code), "%s", code);
         vsnprintf(p->detail, sizeof(p->detail), fmt, ap);
         va_end(ap);
+        text_repair(p->pointer);
+        text_repair(p->detail);
     }
     c->report->count++;
     return -1;
@@ -224,7 +229,7 @@ static int check_number(struct check *c, const json_t *schema, const json_t *val
     const json_t *min = json_object_get(schema, "minimum"), *max = json_object_get(schema, "maximum");
     double n = json_number_value(value);
     if (min != NULL && n < json_number_value(min)) {
-        return problem(c, "out_of_range", "must be at least %g", json_number_value(min));
+        return problem(c, "out_of_range", "must be at least %.15g", json_number_value(min));
     }
     if (max != NULL && n > json_number_value(max)) {
         return problem(c, "out_of_range", "must be at most %.15g", json_number_value(max));
@@ -279,33 +284,18 @@ static int check_array(struct check *c, const json_t *schema, const json_t *valu
     return result;
 }
 
-/* Near enough for a "did you mean": the same letters but for one changed, added, missing or two swapped. */
-static bool similar(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b), head = 0, tail = 0;
-    while (head < n && head < m && a[head] == b[head]) {
-        head++;
-    }
-    while (tail < n - head && tail < m - head && a[n - 1 - tail] == b[m - 1 - tail]) {
-        tail++;
-    }
-    size_t left = n - head - tail, right = m - head - tail;
-    if (left == 2 && right == 2) {
-        return a[head] == b[head + 1] && a[head + 1] == b[head];
-    }
-    return left <= 1 && right <= 1 && n > 2;
-}
-
 static int unknown_field(struct check *c, const json_t *properties, const char *key)
 {
-    const char *known;
+    const char *known, *nearest = NULL;
+    int best = TEXT_FAR;
     json_t *value;
     json_object_foreach ((json_t *)properties, known, value) {
-        if (similar(key, known)) {
-            return problem(c, "unknown_field", "is not a known field; did you mean \"%s\"?", known);
+        if (text_nearer(key, known, &best)) {
+            nearest = known;
         }
     }
-    return problem(c, "unknown_field", "is not a known field");
+    return nearest == NULL ? problem(c, "unknown_field", "is not a known field")
+                           : problem(c, "unknown_field", "is not a known field; did you mean \"%s\"?", nearest);
 }
 
 static int check_member(struct check *c, const json_t *schema, const char *key, const json_t *value)
@@ -346,58 +336,72 @@ static int check_object(struct check *c, const json_t *schema, const json_t *val
     return result;
 }
 
-/* How many branches accept the value; the report of the closest refusal (fewest problems) is kept in *closest. */
-static int count_matches(struct check *c, const json_t *branches, const json_t *value, struct schema_report *closest)
+/* Checks one branch by itself; its problems go to *report. The result says how far off it is: 0 fits. A value of another type or with another
+ * constant was meant for another branch, which weighs more than any number of mistakes inside. */
+static int check_branch(struct check *c, const json_t *branch, const json_t *value, struct schema_report *report)
 {
-    int matches = 0;
-    struct schema_report *own = c->report;
+    struct check inner = *c;
+    report->count = 0;
+    inner.report = report;
+    inner.branch_at = strlen(c->pointer);
+    inner.misfits = 0;
+    return check(&inner, branch, value) == 0 ? 0 : inner.misfits * 1000 + report->count;
+}
+
+/* How many branches accept the value; the problems of the nearest refusal are kept in *nearest. */
+static int count_matches(struct check *c, const json_t *branches, const json_t *value, struct schema_report *nearest)
+{
+    int matches = 0, least = -1;
     size_t i;
     json_t *branch;
-    closest->count = -1;
+    nearest->count = 0;
     json_array_foreach ((json_t *)branches, i, branch) {
-        struct schema_report attempt = {.count = 0};
-        c->report = &attempt;
-        if (check(c, branch, value) == 0) {
+        struct schema_report attempt;
+        int off = check_branch(c, branch, value, &attempt);
+        if (off == 0) {
             matches++;
-        } else if (closest->count < 0 || attempt.count < closest->count) {
-            *closest = attempt;
+        } else if (least < 0 || off < least) {
+            least = off;
+            *nearest = attempt;
         }
     }
-    c->report = own;
     return matches;
+}
+
+static int take_over(struct check *c, const struct schema_report *from)
+{
+    for (int i = 0; i < from->count; i++) {
+        if (i < SCHEMA_PROBLEMS_MAX && c->report->count < SCHEMA_PROBLEMS_MAX) {
+            c->report->problems[c->report->count] = from->problems[i];
+        }
+        c->report->count++;
+    }
+    return -1;
 }
 
 static int check_branches(struct check *c, const json_t *schema, const json_t *value)
 {
-    const json_t *all = json_object_get(schema, "allOf"), *any = json_object_get(schema, "anyOf"), *one = json_object_get(schema, "oneOf");
-    const json_t *not = json_object_get(schema, "not");
-    struct schema_report closest;
+    const json_t *any = json_object_get(schema, "anyOf"), *one = json_object_get(schema, "oneOf"), *not = json_object_get(schema, "not");
+    struct schema_report nearest;
     int result = 0;
-    if (all != NULL && count_matches(c, all, value, &closest) < (int)json_array_size(all)) {
-        result = -1;
-    } else if (any != NULL && count_matches(c, any, value, &closest) == 0) {
-        result = -1;
-    } else if (one != NULL) {
-        int matches = count_matches(c, one, value, &closest);
-        if (matches > 1) {
-            return problem(c, "not_allowed", "fits more than one of the allowed forms");
+    size_t i;
+    json_t *part;
+    json_array_foreach (json_object_get(schema, "allOf"), i, part) {
+        if (check(c, part, value) < 0) {
+            result = -1;
         }
-        result = matches == 1 ? 0 : -1;
     }
-    for (int i = 0; result < 0 && i < closest.count && i < SCHEMA_PROBLEMS_MAX; i++) {
-        if (c->report->count < SCHEMA_PROBLEMS_MAX) {
-            c->report->problems[c->report->count] = closest.problems[i];
-        }
-        c->report->count++;
+    if (any != NULL && count_matches(c, any, value, &nearest) == 0) {
+        result = take_over(c, &nearest);
     }
-    if (result == 0 && not != NULL) {
-        struct schema_report ignored = {.count = 0}, *own = c->report;
-        c->report = &ignored;
-        int refused = check(c, not, value);
-        c->report = own;
-        if (refused == 0) {
-            return problem(c, "not_allowed", "has a form that is not allowed");
+    if (one != NULL) {
+        int matches = count_matches(c, one, value, &nearest);
+        if (matches != 1) {
+            result = matches > 1 ? problem(c, "not_allowed", "fits more than one of the allowed forms") : take_over(c, &nearest);
         }
+    }
+    if (not != NULL && check_branch(c, not, value, &nearest) == 0) {
+        result = problem(c, "not_allowed", "has a form that is not allowed");
     }
     return result;
 }
@@ -408,15 +412,19 @@ static int check(struct check *c, const json_t *schema, const json_t *value)
     if (schema == NULL || json_is_false(schema)) {
         return problem(c, "not_allowed", "is not allowed here");
     }
-    const json_t *type = json_object_get(schema, "type"), *allowed = json_object_get(schema, "enum"), *exact = json_object_get(schema, "const");
+    const json_t *type = json_object_get(schema, "type"), *allowed = json_object_get(schema, "enum"),
+                 *exact = json_object_get(schema, "const");
     if (type != NULL && check_type(c, type, value) < 0) {
+        c->misfits += strlen(c->pointer) == c->branch_at;
         return -1;
     }
     if (allowed != NULL && check_enum(c, allowed, value) < 0) {
         return -1;
     }
     if (exact != NULL && !json_equal(exact, value)) {
-        return problem(c, "not_allowed", "must have its one fixed value");
+        c->misfits++;
+        return json_is_string(exact) ? problem(c, "not_allowed", "must be \"%s\"", json_string_value(exact))
+                                     : problem(c, "not_allowed", "must have its one fixed value");
     }
     int result = 0;
     switch (json_typeof(value)) {
