@@ -7,7 +7,8 @@
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
-#include <unistd.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define NONCE_LEN 12
 #define TAG_LEN 16
@@ -21,20 +22,35 @@ static void must(int ok, const char *what)
     }
 }
 
+static atomic_uint forks;
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&forks, 1);
+}
+
+static void watch_forks(void)
+{
+    must(pthread_atfork(NULL, NULL, count_fork) == 0, "pthread_atfork");
+}
+
 /* A block of random bytes per thread saves a system call an id. Used bytes are wiped, and a forked child never shares its parent's. */
 void crypto_random(void *out, size_t len)
 {
-    static _Thread_local uint8_t block[1024];
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static _Thread_local uint8_t block[4096];
     static _Thread_local size_t left;
-    static _Thread_local pid_t owner;
+    static _Thread_local unsigned owner;
+    pthread_once(&once, watch_forks);
+    unsigned now = atomic_load_explicit(&forks, memory_order_relaxed);
     if (len > sizeof(block)) {
         must(RAND_bytes(out, (int)len), "RAND_bytes");
         return;
     }
-    if (left < len || owner != getpid()) {
+    if (left < len || owner != now) {
         must(RAND_bytes(block, sizeof(block)), "RAND_bytes");
         left = sizeof(block);
-        owner = getpid();
+        owner = now;
     }
     uint8_t *from = block + sizeof(block) - left;
     memcpy(out, from, len);
@@ -91,7 +107,8 @@ uint32_t crypto_crc32(const void *p, size_t len)
     return ~crc;
 }
 
-uint8_t *crypto_seal(struct arena *a, const uint8_t key[SEAL_KEY_LEN], const void *aad, size_t aad_len, const void *p, size_t len, size_t *len_r)
+uint8_t *crypto_seal(struct arena *a, const uint8_t key[SEAL_KEY_LEN], const void *aad, size_t aad_len, const void *p, size_t len,
+                     size_t *len_r)
 {
     uint8_t *out = arena_alloc(a, SEAL_OVERHEAD + len);
     uint8_t *nonce = out + 1, *text = nonce + NONCE_LEN, *tag = text + len;
@@ -109,8 +126,8 @@ uint8_t *crypto_seal(struct arena *a, const uint8_t key[SEAL_KEY_LEN], const voi
     return out;
 }
 
-int crypto_open(struct arena *a, const uint8_t key[SEAL_KEY_LEN], const void *aad, size_t aad_len, const void *p, size_t len, uint8_t **out_r,
-                size_t *len_r, struct err *e)
+int crypto_open(struct arena *a, const uint8_t key[SEAL_KEY_LEN], const void *aad, size_t aad_len, const void *p, size_t len,
+                uint8_t **out_r, size_t *len_r, struct err *e)
 {
     const uint8_t *in = p;
     if (len < SEAL_OVERHEAD || in[0] != SEAL_VERSION) {

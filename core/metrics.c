@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define SERIES_MAX 200 /* label sets a metric; further ones are counted as "other" */
+#define VALUE_MAX 63
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
 
@@ -21,16 +22,17 @@ static const struct {
 #undef M
 };
 
-static const int64_t bounds_us[] = {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
+static const int64_t bounds_us[] = {500,    1000,   2500,   5000,    10000,   25000,   50000,
+                                    100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000};
 #define BUCKETS (sizeof(bounds_us) / sizeof(bounds_us[0]))
 
 /* Written once under the lock, then only its atomics change, so that readers walk the list without one. */
 struct series {
     struct series *_Atomic next;
-    char value1[64], value2[64];
+    char value1[VALUE_MAX + 1], value2[VALUE_MAX + 1];
     _Atomic int64_t n; /* counter, gauge; histogram: observations */
     _Atomic int64_t sum_us;
-    _Atomic int64_t buckets[BUCKETS];
+    _Atomic int64_t buckets[BUCKETS + 1]; /* the last: longer than all bounds */
 };
 
 static struct series *_Atomic first[METRIC_COUNT];
@@ -40,7 +42,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct series *find(enum metric m, const char *v1, const char *v2)
 {
     for (struct series *s = atomic_load(&first[m]); s != NULL; s = atomic_load(&s->next)) {
-        if (strcmp(s->value1, v1) == 0 && strcmp(s->value2, v2) == 0) {
+        if (strncmp(s->value1, v1, VALUE_MAX) == 0 && strncmp(s->value2, v2, VALUE_MAX) == 0) {
             return s;
         }
     }
@@ -101,9 +103,7 @@ void metric_observe_us(enum metric m, const char *value1, const char *value2, in
     while (i < BUCKETS && us > bounds_us[i]) {
         i++;
     }
-    if (i < BUCKETS) {
-        atomic_fetch_add_explicit(&s->buckets[i], 1, memory_order_relaxed);
-    }
+    atomic_fetch_add_explicit(&s->buckets[i], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->n, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->sum_us, us, memory_order_relaxed);
 }
@@ -131,20 +131,21 @@ static void print_labels(struct buf *out, enum metric m, const struct series *s,
 
 static void print_histogram(struct buf *out, enum metric m, struct series *s)
 {
-    int64_t below = 0, n = atomic_load(&s->n);
+    int64_t below = 0; /* the count is the sum of the buckets, so that they agree while others observe */
     for (size_t i = 0; i < BUCKETS; i++) {
         below += atomic_load(&s->buckets[i]);
         buf_addf(out, "%s_bucket", metrics[m].name);
         print_labels(out, m, s, bounds_us[i], true);
         buf_addf(out, " %lld\n", (long long)below);
     }
+    long long n = below + atomic_load(&s->buckets[BUCKETS]);
     buf_addf(out, "%s_bucket", metrics[m].name);
     print_labels(out, m, s, -1, true);
-    buf_addf(out, " %lld\n%s_sum", (long long)n, metrics[m].name);
+    buf_addf(out, " %lld\n%s_sum", n, metrics[m].name);
     print_labels(out, m, s, 0, false);
     buf_addf(out, " %.6f\n%s_count", (double)atomic_load(&s->sum_us) / 1e6, metrics[m].name);
     print_labels(out, m, s, 0, false);
-    buf_addf(out, " %lld\n", (long long)n);
+    buf_addf(out, " %lld\n", n);
 }
 
 static void print_metric(struct buf *out, enum metric m)
@@ -178,6 +179,30 @@ static long count_descriptors(void)
     return n < 0 ? 0 : n;
 }
 
+/* Seconds since the epoch at which this process was started; 0 when /proc does not tell. */
+static double start_time(void)
+{
+    char line[1024];
+    unsigned long long ticks = 0;
+    FILE *f = fopen("/proc/self/stat", "re");
+    if (f == NULL) {
+        return 0;
+    }
+    size_t n = fread(line, 1, sizeof(line) - 1, f);
+    fclose(f);
+    line[n] = '\0';
+    /* Behind the name, which may hold anything, stand the state and 18 numbers; then the start in ticks since boot. */
+    const char *p = strrchr(line, ')');
+    if (p == NULL || sscanf(p + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &ticks) != 1) {
+        return 0;
+    }
+    struct timespec now, up;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    double boot = (double)(now.tv_sec - up.tv_sec) + (double)(now.tv_nsec - up.tv_nsec) / 1e9;
+    return boot + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
 static void print_process(struct buf *out)
 {
     long pages = 0, resident = 0;
@@ -191,11 +216,15 @@ static void print_process(struct buf *out)
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     double cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-    buf_addf(out,
-             "# HELP process_resident_memory_bytes Resident memory\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %ld\n"
-             "# HELP process_open_fds Open descriptors\n# TYPE process_open_fds gauge\nprocess_open_fds %ld\n"
-             "# HELP process_cpu_seconds_total User and system time\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.3f\n",
-             resident * sysconf(_SC_PAGESIZE), count_descriptors(), cpu);
+    buf_addf(
+        out,
+        "# HELP process_resident_memory_bytes Resident memory\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes "
+        "%ld\n"
+        "# HELP process_open_fds Open descriptors\n# TYPE process_open_fds gauge\nprocess_open_fds %ld\n"
+        "# HELP process_cpu_seconds_total User and system time\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.3f\n"
+        "# HELP process_start_time_seconds Start of the process since the epoch\n# TYPE process_start_time_seconds "
+        "gauge\nprocess_start_time_seconds %.2f\n",
+        resident * sysconf(_SC_PAGESIZE), count_descriptors(), cpu, start_time());
 }
 
 #ifndef PARLEY_COMMIT
