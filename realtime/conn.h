@@ -39,6 +39,8 @@ void conn_ack(struct conn *c, int64_t ack_id, const char *payload, size_t len);
  * that grows: conn_queued() numbers what was queued, conn_proven() the last of it that is proven. */
 uint64_t conn_queued(const struct conn *c);
 uint64_t conn_proven(const struct conn *c);
+/* Bytes queued that the transport has not taken yet: whoever sends in bulk waits while it is large. */
+size_t conn_backlog(const struct conn *c);
 
 /* Accepts (CONNECT reply) or refuses (CONNECT_ERROR {message:code, data:{code,detail,retryable}}) a connection that session_connect() left pending. */
 void conn_accept(struct conn *c);
