@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include "core/clock.h"
 #include "core/ids.h"
 
 /* The published vectors of TypeID 0.3: valid pairs of text and UUID, and texts that must be refused. */
@@ -93,13 +94,63 @@ static void conversations_show_their_kind(void **state)
     assert_int_equal(conv_id_parse("msg_00000000000000000000000000", &parsed), -1);
 }
 
+static int64_t now;
+
+static int64_t fixed_wall(void)
+{
+    return now;
+}
+
 static void uuid_v7_rises_with_time(void **state)
 {
     (void)state;
     uint8_t a[16];
-    uuid_v7(a);
-    assert_int_equal(a[6] >> 4, 7);
-    assert_int_equal(a[8] >> 6, 2);
+    char text[UUID_TEXT_MAX], before[UUID_TEXT_MAX] = "";
+    for (now = INT64_C(1645557742000); now < INT64_C(1645557742100); now++) {
+        clock_replace(fixed_wall, NULL);
+        uuid_v7(a);
+        clock_replace(NULL, NULL);
+        assert_int_equal(a[6] >> 4, 7);
+        assert_int_equal(a[8] >> 6, 2);
+        assert_true(strcmp(before, uuid_print(a, text)) < 0);
+        memcpy(before, text, sizeof(before));
+        if (now == INT64_C(1645557742000)) { /* the time of RFC 9562, A.6 */
+            assert_memory_equal(text, "017f22e2-79b0-7", 15);
+        }
+    }
+}
+
+static void conversations_of_other_versions_are_refused(void **state)
+{
+    (void)state;
+    for (unsigned version = 0; version < 16; version++) {
+        for (unsigned variant = 0; variant < 4; variant++) {
+            uint8_t b[16] = {1};
+            char text[ID_TEXT_MAX];
+            struct conv_id id;
+            b[6] = (uint8_t)(version << 4);
+            b[8] = (uint8_t)(variant << 6);
+            assert_int_equal(conv_id_parse(typeid_print("grp", b, text), &id), version == 7 && variant == 2 ? 0 : -1);
+            assert_int_equal(conv_id_parse(typeid_print("dir", b, text), &id), version == 8 && variant == 2 ? 0 : -1);
+        }
+    }
+}
+
+static void uuid_text_is_strict(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "0110c853-1d09-52d8-d73e-1194e95b5f1",
+                                      "0110c853-1d09-52d8-d73e-1194e95b5f199",
+                                      "0110C853-1d09-52d8-d73e-1194e95b5f19",
+                                      "0110c8531d09-52d8-d73e-1194e95b5f19-",
+                                      "{110c853-1d09-52d8-d73e-1194e95b5f1}",
+                                      "g110c853-1d09-52d8-d73e-1194e95b5f19"};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        uint8_t b[16] = {42};
+        assert_int_equal(uuid_parse(bad[i], b), -1);
+        assert_int_equal(b[0], 42);
+    }
 }
 
 static void tenants_own_ids(void **state)
@@ -130,9 +181,14 @@ static void tenants_own_ids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(typeid_vectors),          cmocka_unit_test(typeid_refusals),
-        cmocka_unit_test(kinds_do_not_mix),        cmocka_unit_test(conversations_show_their_kind),
-        cmocka_unit_test(uuid_v7_rises_with_time), cmocka_unit_test(tenants_own_ids),
+        cmocka_unit_test(typeid_vectors),
+        cmocka_unit_test(typeid_refusals),
+        cmocka_unit_test(kinds_do_not_mix),
+        cmocka_unit_test(conversations_show_their_kind),
+        cmocka_unit_test(uuid_v7_rises_with_time),
+        cmocka_unit_test(tenants_own_ids),
+        cmocka_unit_test(conversations_of_other_versions_are_refused),
+        cmocka_unit_test(uuid_text_is_strict),
     };
     return cmocka_run_group_tests_name("ids", tests, NULL, NULL);
 }

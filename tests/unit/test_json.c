@@ -31,8 +31,9 @@ static json_t *read(const char *text)
 static void strict_reading(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",     "{",       "{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}",  "[1] 2", "nul", "\"\xff\"", "\"\xc0\xaf\"",
-                                      "[1,]", "{'a':1}", "\"\\ud800\"",       "99999999999999999999", "1e400", "01",  "\"a\nb\""};
+    static const char *const bad[] = {
+        "",     "{",       "{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}",  "[1] 2", "nul", "\"\xff\"", "\"\xc0\xaf\"",
+        "[1,]", "{'a':1}", "\"\\ud800\"",       "99999999999999999999", "1e400", "01",  "\"a\nb\""};
     for (size_t i = 0; i < COUNT(bad); i++) {
         assert_null(json_read(arena, bad[i], strlen(bad[i]), &e));
         assert_int_equal(e.code, ERR_MALFORMED_JSON);
@@ -83,20 +84,47 @@ static void yaml(void **state)
     static const char text[] = "a: 1\nb: [x, 'true', true, ~, 1.5, \"q\"]\nc:\n  d: |\n    two\n    lines\n  e: {f: -3}\n'200': ok\n";
     json_t *v = json_read_yaml(arena, text, strlen(text), &e);
     assert_non_null(v);
-    assert_string_equal(json_write(arena, v, NULL),
-                        "{\"a\":1,\"b\":[\"x\",\"true\",true,null,1.5,\"q\"],\"c\":{\"d\":\"two\\nlines\\n\",\"e\":{\"f\":-3}},\"200\":\"ok\"}");
-    static const char *const bad[] = {"a: 1\na: 2\n", "a: &x 1\nb: *x\n", "a: [1", ""};
+    assert_string_equal(
+        json_write(arena, v, NULL),
+        "{\"a\":1,\"b\":[\"x\",\"true\",true,null,1.5,\"q\"],\"c\":{\"d\":\"two\\nlines\\n\",\"e\":{\"f\":-3}},\"200\":\"ok\"}");
+    static const char *const bad[] = {"a: 1\na: 2\n", "a: &x 1\nb: *x\n", "a: [1",   "",
+                                      "a: !!str 1",   "!x {a: 1}",        "a: .inf", "a: 1\n---\nb: 2\n",
+                                      "? [a]\n",      "\"a\\0b\": 1",     "a: \xff"};
     for (size_t i = 0; i < COUNT(bad); i++) {
         assert_null(json_read_yaml(arena, bad[i], strlen(bad[i]), &e));
     }
 }
 
-static const char document[] = "{\"defs\":{\"Name\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":5,\"pattern\":\"^[a-zé]+$\"},"
-                               "\"User\":{\"type\":\"object\",\"required\":[\"id\"],\"additionalProperties\":false,\"properties\":{"
-                               "\"id\":{\"$ref\":\"#/defs/Name\"},\"age\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":150},"
-                               "\"tags\":{\"type\":\"array\",\"items\":{\"enum\":[\"x\",\"y\"]},\"maxItems\":2,\"uniqueItems\":true},"
-                               "\"at\":{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"},\"url\":{\"type\":\"string\",\"format\":\"uri\"},"
-                               "\"to\":{\"oneOf\":[{\"type\":\"object\",\"required\":[\"a\"]},{\"type\":\"object\",\"required\":[\"b\"]}]}}}}}";
+static void yaml_scalars(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"True", "true"},    {"NULL", "null"},
+        {"-12", "-12"},      {"+7", "7"},
+        {"0x1F", "31"},      {"0o17", "15"},
+        {"017", "17"},       {"1e3", "1000.0"},
+        {"1.", "1.0"},       {".5", "0.5"},
+        {"yes", "\"yes\""},  {"1.2.3", "\"1.2.3\""},
+        {"0x", "\"0x\""},    {"2026-11-24", "\"2026-11-24\""},
+        {"\"1\"", "\"1\""},  {"'~'", "\"~\""},
+        {"|\n  1", "\"1\""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        json_t *v = json_read_yaml(arena, cases[i][0], strlen(cases[i][0]), &e);
+        if (v == NULL) {
+            fail_msg("%s: %s", cases[i][0], e.msg);
+        }
+        assert_string_equal(json_write(arena, v, NULL), cases[i][1]);
+    }
+}
+
+static const char document[] =
+    "{\"defs\":{\"Name\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":5,\"pattern\":\"^[a-zé]+$\"},"
+    "\"User\":{\"type\":\"object\",\"required\":[\"id\"],\"additionalProperties\":false,\"properties\":{"
+    "\"id\":{\"$ref\":\"#/defs/Name\"},\"age\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":150},"
+    "\"tags\":{\"type\":\"array\",\"items\":{\"enum\":[\"x\",\"y\"]},\"maxItems\":2,\"uniqueItems\":true},"
+    "\"at\":{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"},\"url\":{\"type\":\"string\",\"format\":\"uri\"},"
+    "\"to\":{\"oneOf\":[{\"type\":\"object\",\"required\":[\"a\"]},{\"type\":\"object\",\"required\":[\"b\"]}]}}}}}";
 
 static void schemas(void **state)
 {
@@ -160,13 +188,10 @@ static void unknown_keywords_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strict_reading),
-        cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(merge_patch),
-        cmocka_unit_test(yaml),
-        cmocka_unit_test(schemas),
-        cmocka_unit_test(suggestions),
-        cmocka_unit_test(unknown_keywords_are_refused),
+        cmocka_unit_test(strict_reading), cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(merge_patch),    cmocka_unit_test(yaml),
+        cmocka_unit_test(yaml_scalars),   cmocka_unit_test(schemas),
+        cmocka_unit_test(suggestions),    cmocka_unit_test(unknown_keywords_are_refused),
     };
     return cmocka_run_group_tests_name("json", tests, setup, teardown);
 }
