@@ -187,7 +187,7 @@ static int load(const struct tenant *t, struct arena *a, const struct conv_id *c
 
 /* ---- reading ---- */
 
-/* 1 *m_r is set, 0 the map is there and does not hold the user, 2 there is no map, -1 Redis is away. */
+/* 1 *m_r is set, 0 the map is there and does not hold the user, 2 there is no map (or something else in its place), -1 Redis is away. */
 static int from_redis(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user, struct groupmap_member *m_r)
 {
     struct err e = {0};
@@ -196,7 +196,7 @@ static int from_redis(const struct tenant *t, struct arena *a, const struct conv
     redis_key(c, key_members(t, conv));
     redis_text(c, user->s);
     redis_text(c, VERSION);
-    if (tell_untold(a, &e) != 0 || redis_run1(a, c, &reply, &e) != 0) {
+    if (tell_untold(a, &e) != 0 || redis_run(a, &c, 1, &reply, &e) != 0) {
         return -1;
     }
     const char *text = reply_text(reply_at(reply, 0));
@@ -242,7 +242,7 @@ static bool members_from_redis(const struct tenant *t, struct arena *a, const st
     redisReply *reply;
     struct redis_cmd *c = redis_cmd(a, "HKEYS");
     redis_key(c, key_members(t, conv));
-    *away_r = tell_untold(a, &e) != 0 || redis_run1(a, c, &reply, &e) != 0;
+    *away_r = tell_untold(a, &e) != 0 || redis_run(a, &c, 1, &reply, &e) != 0;
     if (*away_r || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
         return false;
     }

@@ -59,6 +59,12 @@ const char *reply_text(const redisReply *r);                          /* a strin
 int64_t reply_number(const redisReply *r, int64_t otherwise);         /* an integer, or a string that is one */
 bool text_number(const char *s, size_t len, int64_t *n_r);            /* all of s is a decimal number */
 
+/* Bounds what the other side can make a reader allocate: a reply of more than REPLY_ELEMENTS_MAX elements in all its arrays is an error of the protocol. *count is the
+ * reader's own and outlives it. */
+#define REPLY_ELEMENTS_MAX 200000
+#define REPLY_BYTES_MAX (64u << 20)
+void redis_bound_reader(redisReader *r, int *count);
+
 /* PARLEY_REDIS: host:port, or the path of a unix socket. */
 struct redis_address {
     char host[256]; /* or the path */

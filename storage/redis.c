@@ -22,6 +22,7 @@ static pthread_once_t thread_key_once = PTHREAD_ONCE_INIT;
 
 static _Thread_local redisContext *link_;
 static _Thread_local int64_t retry_at_ms;
+static _Thread_local int elements; /* of the reply being read; a thread reads one at a time */
 static _Thread_local bool forbidden, away; /* away: told to the log already */
 
 static void on_thread_exit(void *unused)
@@ -43,6 +44,8 @@ void redis_start(const struct config *c)
         exit(1);
     }
     password = c->redis_password != NULL ? c->redis_password : "";
+    retry_at_ms = 0;
+    away = false;
     signal(SIGPIPE, SIG_IGN); /* hiredis writes to sockets that the other side may have closed */
 }
 
@@ -83,6 +86,9 @@ int redis_receive(redisContext *c, int64_t deadline, redisReply **reply_r)
         if (ready == 0) {
             return 0;
         }
+        if (c->reader->len - c->reader->pos > REPLY_BYTES_MAX) {
+            return -1;
+        }
         if ((ready < 0 && errno != EINTR) || (ready > 0 && redisBufferRead(c) != REDIS_OK)) {
             return -1;
         }
@@ -116,8 +122,11 @@ redisContext *redis_open(struct err *e)
     redisContext *c = address.port == 0 ? redisConnectUnixWithTimeout(address.host, connect) : redisConnectWithTimeout(address.host, address.port, connect);
     if (c == NULL || c->err != 0 || redisSetTimeout(c, milliseconds(COMMAND_MS)) != REDIS_OK) {
         err_set(e, ERR_STORAGE_UNAVAILABLE, "The cache is not available; try again.");
-    } else if (authenticate(c, e) == 0) {
-        return c;
+    } else {
+        redis_bound_reader(c->reader, &elements);
+        if (authenticate(c, e) == 0) {
+            return c;
+        }
     }
     if (c != NULL) {
         redisFree(c);

@@ -132,6 +132,41 @@ int64_t reply_number(const redisReply *r, int64_t otherwise)
     return s != NULL && text_number(s, r->len, &n) ? n : otherwise;
 }
 
+/* hiredis's own, kept when the first reader is bounded; all readers have the same. */
+static redisReplyObjectFunctions bounded;
+static void *(*create_array)(const redisReadTask *task, int elements);
+static pthread_once_t bounded_once = PTHREAD_ONCE_INIT;
+
+static void *create_bounded_array(const redisReadTask *task, int elements)
+{
+    int *count = task->privdata;
+    if (task->parent == NULL) {
+        *count = 0;
+    }
+    if (elements > REPLY_ELEMENTS_MAX - *count) {
+        return NULL;
+    }
+    *count += elements;
+    return create_array(task, elements);
+}
+
+static void make_bounded(void)
+{
+    redisReader *r = redisReaderCreate();
+    assert(r != NULL);
+    bounded = *r->fn;
+    redisReaderFree(r);
+    create_array = bounded.createArray;
+    bounded.createArray = create_bounded_array;
+}
+
+void redis_bound_reader(redisReader *r, int *count)
+{
+    pthread_once(&bounded_once, make_bounded);
+    r->fn = &bounded;
+    r->privdata = count;
+}
+
 int redis_bad_reply(const redisReply *r, struct err *e)
 {
     if (r != NULL && r->type == REDIS_REPLY_ERROR) {

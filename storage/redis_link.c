@@ -4,7 +4,6 @@
 
 #define CONNECT_MS 1000
 #define QUEUE_MAX (32u << 20)  /* bytes that wait to be sent */
-#define REPLY_MAX (64u << 20)  /* bytes of an unfinished reply */
 #define READ_LEN 65536
 
 struct pending {
@@ -28,6 +27,7 @@ struct redis_link {
     const char *password;
     struct redis_link_events events;
     redisReader *reader;
+    int elements;    /* of the reply being read */
     struct pending *first, **last;
     const char *why; /* why it is being closed, NULL while it is not */
     int open;        /* handles and requests that will still call back */
@@ -103,7 +103,7 @@ static void take_replies(struct redis_link *l)
         }
         freeReplyObject(reply);
     }
-    if (l->reader->len - l->reader->pos > REPLY_MAX) {
+    if (l->reader->len - l->reader->pos > REPLY_BYTES_MAX) {
         redis_link_close(l, "reply too large");
     }
 }
@@ -313,6 +313,7 @@ struct redis_link *redis_link_open(uv_loop_t *loop, const struct redis_address *
         log_error("out_of_memory", "a link to Redis cannot be made");
         abort();
     }
+    redis_bound_reader(l->reader, &l->elements);
     l->open = 2;
     l->io.handle.data = l->timer.data = l->connect.data = l->resolve.data = l;
     uv_timer_start(&l->timer, on_first_turn, 0, 0);

@@ -21,7 +21,7 @@ local function visible()
 end
 
 local function seen(at)
-  if at > tonumber(user.last_seen or '0') then
+  if at > (tonumber(user.last_seen or '0') or 0) then
     user.last_seen = string.format('%.0f', at)
     redis.call('HSET', key, 'last_seen', user.last_seen)
   end

@@ -2,10 +2,12 @@
 -- KEYS: the map, its floor
 -- ARGV: version, seconds to keep the floor
 local version = tonumber(ARGV[1])
-if version > tonumber(redis.call('GET', KEYS[2]) or '0') then
-  redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
-end
-if tonumber(redis.call('HGET', KEYS[1], '#version') or '0') < version then
+local stored = redis.pcall('HGET', KEYS[1], '#version') or '0'
+if type(stored) == 'table' or (tonumber(stored) or 0) < version then -- a table: an error, the key is no hash
   redis.call('DEL', KEYS[1])
+end
+local floor = redis.pcall('GET', KEYS[2]) or '0'
+if type(floor) == 'table' or version > (tonumber(floor) or 0) then
+  redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 end
 return 1

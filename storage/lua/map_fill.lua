@@ -2,10 +2,11 @@
 -- KEYS: the map, its floor
 -- ARGV: version, seconds to keep it, then user, value, user, value, ...
 -- Returns 1 written, 0 refused
+local function number(reply) -- an error is a table: the key is of another type, and in the way
+  return type(reply) == 'string' and tonumber(reply) or 0
+end
 local version = tonumber(ARGV[1])
-local floor = tonumber(redis.call('GET', KEYS[2]) or '0')
-local stored = tonumber(redis.call('HGET', KEYS[1], '#version') or '0')
-if version < floor or version < stored then
+if version < number(redis.pcall('GET', KEYS[2])) or version < number(redis.pcall('HGET', KEYS[1], '#version')) then
   return 0
 end
 redis.call('DEL', KEYS[1])
