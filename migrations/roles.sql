@@ -15,15 +15,16 @@ alter role parley_archiver login nosuperuser nocreatedb nocreaterole nobypassrls
 alter role parley_platform nologin nosuperuser nocreatedb nocreaterole nobypassrls;
 grant parley_platform to parley_api;
 
--- A hung client or a forgotten transaction must not hold a conversation's head.
-alter role parley_api set statement_timeout = '10s';
-alter role parley_api set lock_timeout = '5s';
+-- A hung client or a forgotten transaction must not hold a conversation's head. The server gives up before the programs do (5 s, storage/pg_call.c), so that
+-- the outcome of a slow write is known.
+alter role parley_api set statement_timeout = '4s';
+alter role parley_api set lock_timeout = '3s';
 alter role parley_api set idle_in_transaction_session_timeout = '10s';
-alter role parley_gateway set statement_timeout = '10s';
-alter role parley_gateway set lock_timeout = '5s';
+alter role parley_gateway set statement_timeout = '4s';
+alter role parley_gateway set lock_timeout = '3s';
 alter role parley_gateway set idle_in_transaction_session_timeout = '10s';
-alter role parley_writer set statement_timeout = '10s';
-alter role parley_writer set lock_timeout = '5s';
+alter role parley_writer set statement_timeout = '4s';
+alter role parley_writer set lock_timeout = '3s';
 alter role parley_writer set idle_in_transaction_session_timeout = '10s';
 -- append_entries() is index probes whatever the statistics say.
 alter role parley_writer set plan_cache_mode = 'force_generic_plan';

@@ -39,8 +39,8 @@ static void set_time(json_t *object, const char *name, int64_t ms)
 json_t *apikey_json(struct arena *a, const struct apikey *k)
 {
     char id[ID_TEXT_MAX];
-    json_t *v = json_own(a, json_pack("{s:s, s:s, s:s, s:O, s:O, s:s*}", "id", key_id_print(&k->id, id), "name", k->name, "mode", k->mode, "scopes",
-                                      k->scopes, "cidrs", k->cidrs, "last4", k->last4));
+    json_t *v = json_own(a, json_pack("{s:s, s:s, s:s, s:O, s:O, s:s*}", "id", key_id_print(&k->id, id), "name", k->name, "mode", k->mode,
+                                      "scopes", k->scopes, "cidrs", k->cidrs, "last4", k->last4));
     set_time(v, "expires_at", k->expires_ms);
     set_time(v, "revoked_at", k->revoked_ms);
     set_time(v, "last_used_at", k->last_used_ms);
@@ -69,7 +69,8 @@ int apikeys_match(const struct platform *p, struct arena *a, const char *public_
     return 0;
 }
 
-int apikeys_create(const struct tenant *t, struct arena *a, const struct apikey *k, const struct apikey_secret *s, struct apikey *k_r, struct err *e)
+int apikeys_create(const struct tenant *t, struct arena *a, const struct apikey *k, const struct apikey_secret *s, struct apikey *k_r,
+                   struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;
@@ -89,8 +90,8 @@ int apikeys_create(const struct tenant *t, struct arena *a, const struct apikey 
     return 0;
 }
 
-int apikeys_list(const struct tenant *t, struct arena *a, int64_t after_ms, const struct key_id *after_id, int limit, struct apikey **k_r, int *count_r,
-                 struct err *e)
+int apikeys_list(const struct tenant *t, struct arena *a, int64_t after_ms, const struct key_id *after_id, int limit, struct apikey **k_r,
+                 int *count_r, struct err *e)
 {
     static const struct key_id none;
     struct pg_args q = {.arena = a};
@@ -118,8 +119,8 @@ int apikeys_get(const struct tenant *t, struct arena *a, const struct key_id *id
     return pg_query(t, PG_APIKEYS_GET, &q, &rows, e) < 0 ? -1 : one(&rows, k_r);
 }
 
-int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const char *name, const json_t *cidrs, int64_t expires_ms,
-                   struct apikey *k_r, struct err *e)
+int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const char *name, const json_t *cidrs,
+                   int64_t expires_ms, struct apikey *k_r, struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;

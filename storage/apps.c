@@ -24,10 +24,10 @@ static void read_app(const struct pg_rows *r, int i, struct app *app_r)
 json_t *app_json(struct arena *a, const struct app *app)
 {
     char id[ID_TEXT_MAX], created[CLOCK_TEXT_MAX], updated[CLOCK_TEXT_MAX], deleted[CLOCK_TEXT_MAX];
-    json_t *v = json_pack("{s:s, s:s, s:s, s:O, s:O, s:O, s:I, s:O, s:s, s:s}", "id", app_id_print(&app->id, id), "name", app->name, "status", app->status,
-                          "features", app->features, "limits", app->limits, "origins", app->origins, "token_ttl_seconds",
-                          (json_int_t)app->token_ttl_seconds, "metadata", app->metadata, "created_at", clock_format(app->created_ms, created), "updated_at",
-                          clock_format(app->updated_ms, updated));
+    json_t *v = json_pack("{s:s, s:s, s:s, s:O, s:O, s:O, s:I, s:O, s:s, s:s}", "id", app_id_print(&app->id, id), "name", app->name,
+                          "status", app->status, "features", app->features, "limits", app->limits, "origins", app->origins,
+                          "token_ttl_seconds", (json_int_t)app->token_ttl_seconds, "metadata", app->metadata, "created_at",
+                          clock_format(app->created_ms, created), "updated_at", clock_format(app->updated_ms, updated));
     json_own(a, v);
     if (app->deleted_ms != 0) {
         json_object_set_new(v, "deleted_at", json_string(clock_format(app->deleted_ms, deleted)));
@@ -128,7 +128,8 @@ static int stale(struct err *e)
     return err_set(e, ERR_VERSION_MISMATCH, "The app has changed meanwhile; read it again and repeat the change.");
 }
 
-int apps_update(const struct platform *p, struct arena *a, const struct app_id *id, const struct app_change *c, struct app *app_r, struct err *e)
+int apps_update(const struct platform *p, struct arena *a, const struct app_id *id, const struct app_change *c, struct app *app_r,
+                struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;

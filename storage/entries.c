@@ -68,7 +68,8 @@ void entry_encode(struct buf *out, const struct entry *en, bool for_sender)
 
 void entry_read(const struct pg_rows *r, int i, int c, const struct conv_id *conv, struct entry *en_r)
 {
-    struct entry en = {.conv = *conv, .seq = pg_get_int(r, i, c), .created_ms = pg_get_ms(r, i, c + 1), .kind = (enum entry_kind)pg_get_int(r, i, c + 2)};
+    struct entry en = {
+        .conv = *conv, .seq = pg_get_int(r, i, c), .created_ms = pg_get_ms(r, i, c + 1), .kind = (enum entry_kind)pg_get_int(r, i, c + 2)};
     pg_get_uuid(r, i, c + 3, en.mid.b);
     pg_get_id(r, i, c + 4, en.sender.s, sizeof(en.sender.s));
     pg_get_id(r, i, c + 5, en.client_msg_id, sizeof(en.client_msg_id));
@@ -98,19 +99,20 @@ static int list(const struct tenant *t, enum pg_statement s, struct arena *a, co
     return 0;
 }
 
-int entries_after(const struct tenant *t, struct arena *a, const struct conv_id *id, int64_t after, int64_t upto, int limit, size_t max_bytes,
-                  struct entry **en_r, int *count_r, struct err *e)
+int entries_after(const struct tenant *t, struct arena *a, const struct conv_id *id, int64_t after, int64_t upto, int limit,
+                  size_t max_bytes, struct entry **en_r, int *count_r, struct err *e)
 {
     return list(t, PG_ENTRIES_AFTER, a, id, after, upto, limit, max_bytes, en_r, count_r, e);
 }
 
-int entries_before(const struct tenant *t, struct arena *a, const struct conv_id *id, int64_t before, int64_t after, int limit, size_t max_bytes,
-                   struct entry **en_r, int *count_r, struct err *e)
+int entries_before(const struct tenant *t, struct arena *a, const struct conv_id *id, int64_t before, int64_t after, int limit,
+                   size_t max_bytes, struct entry **en_r, int *count_r, struct err *e)
 {
     return list(t, PG_ENTRIES_BEFORE, a, id, before, after, limit, max_bytes, en_r, count_r, e);
 }
 
-int entries_get(const struct tenant *t, struct arena *a, const struct conv_id *id, const struct msg_id *mid, struct entry *en_r, struct err *e)
+int entries_get(const struct tenant *t, struct arena *a, const struct conv_id *id, const struct msg_id *mid, struct entry *en_r,
+                struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;

@@ -46,20 +46,21 @@ json_t *conversation_json(struct arena *a, const struct conversation *c)
     clock_format(c->created_ms, created);
     clock_format(c->updated_ms, updated);
     if (conv_id_is_direct(&c->id)) {
-        return json_own(a, json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "id", id, "kind", c->kind, "member_count", c->member_count, "created_at", created,
-                                     "updated_at", updated, "last_seq", (json_int_t)c->last_seq));
+        return json_own(a, json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "id", id, "kind", c->kind, "member_count", c->member_count,
+                                     "created_at", created, "updated_at", updated, "last_seq", (json_int_t)c->last_seq));
     }
-    return json_own(a, json_pack("{s:s, s:s, s:s, s:s*, s:b, s:i, s:O, s:s*, s:s, s:s, s:I}", "id", id, "kind", c->kind, "name", c->name, "external_id",
-                                 c->external_id, "frozen", c->frozen, "member_count", c->member_count, "metadata", c->metadata, "created_by",
-                                 c->created_by, "created_at", created, "updated_at", updated, "last_seq", (json_int_t)c->last_seq));
+    return json_own(a, json_pack("{s:s, s:s, s:s, s:s*, s:b, s:i, s:O, s:s*, s:s, s:s, s:I}", "id", id, "kind", c->kind, "name", c->name,
+                                 "external_id", c->external_id, "frozen", c->frozen, "member_count", c->member_count, "metadata",
+                                 c->metadata, "created_by", c->created_by, "created_at", created, "updated_at", updated, "last_seq",
+                                 (json_int_t)c->last_seq));
 }
 
 json_t *member_json(struct arena *a, const struct member *m)
 {
     char joined[CLOCK_TEXT_MAX];
-    return json_own(a, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "user_id", m->user.s, "role", m->role, "joined_at", clock_format(m->joined_ms, joined),
-                                 "joined_seq", (json_int_t)m->joined_seq, "delivered_seq", (json_int_t)m->delivered_seq, "read_seq",
-                                 (json_int_t)m->read_seq));
+    return json_own(a, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "user_id", m->user.s, "role", m->role, "joined_at",
+                                 clock_format(m->joined_ms, joined), "joined_seq", (json_int_t)m->joined_seq, "delivered_seq",
+                                 (json_int_t)m->delivered_seq, "read_seq", (json_int_t)m->read_seq));
 }
 
 int groups_get(const struct tenant *t, struct arena *a, const struct conv_id *id, struct conversation *c_r, struct err *e)
@@ -77,7 +78,8 @@ int groups_get(const struct tenant *t, struct arena *a, const struct conv_id *id
     return 1;
 }
 
-int groups_list(const struct tenant *t, struct arena *a, const struct groups_query *w, struct conversation **c_r, int *count_r, struct err *e)
+int groups_list(const struct tenant *t, struct arena *a, const struct groups_query *w, struct conversation **c_r, int *count_r,
+                struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;
@@ -101,8 +103,8 @@ int groups_list(const struct tenant *t, struct arena *a, const struct groups_que
     return 0;
 }
 
-int groups_members(const struct tenant *t, struct arena *a, const struct conv_id *id, const char *role, const char *after, int limit, struct member **m_r,
-                   int *count_r, struct err *e)
+int groups_members(const struct tenant *t, struct arena *a, const struct conv_id *id, const char *role, const char *after, int limit,
+                   struct member **m_r, int *count_r, struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;
@@ -122,7 +124,8 @@ int groups_members(const struct tenant *t, struct arena *a, const struct conv_id
     return 0;
 }
 
-int groups_member(const struct tenant *t, struct arena *a, const struct conv_id *id, const struct user_id *user, struct member *m_r, struct err *e)
+int groups_member(const struct tenant *t, struct arena *a, const struct conv_id *id, const struct user_id *user, struct member *m_r,
+                  struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;
@@ -148,8 +151,8 @@ struct conv_id groups_direct_id(const struct tenant *t, const struct user_id *a,
     return conv_id_from_hash(hash);
 }
 
-int groups_direct(const struct tenant *t, struct arena *a, const struct user_id *u1, const struct user_id *u2, struct conversation *c_r, bool *made_r,
-                  struct err *e)
+int groups_direct(const struct tenant *t, struct arena *a, const struct user_id *u1, const struct user_id *u2, struct conversation *c_r,
+                  bool *made_r, struct err *e)
 {
     struct conv_id id = groups_direct_id(t, u1, u2);
     struct pg_args q = {.arena = a};
@@ -189,7 +192,8 @@ static void read_membership(const struct pg_rows *r, int i, bool with_last, stru
     *m_r = m;
 }
 
-int groups_memberships(const struct tenant *t, struct arena *a, const struct memberships_query *w, struct membership **m_r, int *count_r, struct err *e)
+int groups_memberships(const struct tenant *t, struct arena *a, const struct memberships_query *w, struct membership **m_r, int *count_r,
+                       struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;

@@ -11,7 +11,8 @@
 #define DEADLOCK_TRIES 5
 
 /* HMAC over parts that are each preceded by their length, so that no two lists of parts give the same bytes. */
-static void hash_mid(const struct tenant *t, const struct conv_id *conv, const char *sender, const char *client_msg_id, struct msg_id *mid_r)
+static void hash_mid(const struct tenant *t, const struct conv_id *conv, const char *sender, const char *client_msg_id,
+                     struct msg_id *mid_r)
 {
     uint8_t text[4 + 16 + 1 + USER_ID_MAX + 1 + CLIENT_MSG_ID_MAX], hash[SHA256_LEN];
     size_t n = 0, sender_len = strlen(sender), client_len = strlen(client_msg_id);
@@ -215,8 +216,9 @@ static int append_batch(struct arena *a, struct append **rows, int n, bool wait,
     bool stored = false;
     if (append_all(&b, &stored, e) < 0) {
         bool known = e->code != ERR_UNCERTAIN && !stored;
-        return err_set(e, known ? ERR_STORAGE_UNAVAILABLE : ERR_UNCERTAIN, known ? "The database cannot store this now; try again shortly."
-                                                                                  : "It is not known whether this was stored. Send the same request again.");
+        return err_set(e, known ? ERR_STORAGE_UNAVAILABLE : ERR_UNCERTAIN,
+                       known ? "The database cannot store this now; try again shortly."
+                             : "It is not known whether this was stored. Send the same request again.");
     }
     for (int i = 0; i < n; i++) {
         struct append *first = firsts[i];

@@ -12,8 +12,9 @@
 #include <stdatomic.h>
 
 #define CONNECT_MS 2500
-#define RETRY_MS 200          /* a refusal costs nothing: try often */
-#define RETRY_SILENT_MS 1000  /* a server that does not answer holds the thread for CONNECT_MS */
+#define RETRY_MS 200 /* a refusal costs nothing: try often */
+#define LOG_MS 5000
+#define RETRY_SILENT_MS 1000 /* a server that does not answer holds the thread for CONNECT_MS */
 
 static struct {
     const char *database, *user, *password, *writer_password;
@@ -114,11 +115,28 @@ static PGconn *connect_begin(enum pg_login login)
 {
     bool writer = login == PG_LOGIN_WRITER;
     /* What stands before dbname are defaults that PARLEY_DATABASE may override. */
-    const char *keys[] = {"connect_timeout", "tcp_user_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
-                          "dbname", "user", "password", "application_name", "client_encoding", NULL};
-    const char *values[] = {"2", "5000", "10", "3", "3",
-                            setup.database, writer ? "parley_writer" : setup.user, writer ? setup.writer_password : setup.password,
-                            setup.node, "UTF8", NULL};
+    const char *keys[] = {"connect_timeout",
+                          "tcp_user_timeout",
+                          "keepalives_idle",
+                          "keepalives_interval",
+                          "keepalives_count",
+                          "dbname",
+                          "user",
+                          "password",
+                          "application_name",
+                          "client_encoding",
+                          NULL};
+    const char *values[] = {"2",
+                            "5000",
+                            "10",
+                            "3",
+                            "3",
+                            setup.database,
+                            writer ? "parley_writer" : setup.user,
+                            writer ? setup.writer_password : setup.password,
+                            setup.node,
+                            "UTF8",
+                            NULL};
     return PQconnectStartParams(keys, values, 1);
 }
 
@@ -147,6 +165,17 @@ static int unavailable(struct err *e)
     return err_set(e, ERR_STORAGE_UNAVAILABLE, "The database cannot be reached; try again shortly.");
 }
 
+/* While the server is away every thread tries often; one line in LOG_MS is enough. */
+static void log_refusal(PGconn *conn, int result)
+{
+    static _Atomic int64_t silent_log_until_ms;
+    int64_t now = clock_mono_ms(), until = atomic_load(&silent_log_until_ms);
+    if (now >= until && atomic_compare_exchange_strong(&silent_log_until_ms, &until, now + LOG_MS)) {
+        const char *why = result == -2 ? "no answer in time" : PQerrorMessage(conn);
+        log_warn("postgres_unreachable", "cannot connect to Postgres: %.*s", (int)strcspn(why, "\n"), why);
+    }
+}
+
 static int open_link(struct pg_link *l, enum pg_login login, int timeout_ms, struct err *e)
 {
     int64_t now = clock_mono_ms();
@@ -156,8 +185,7 @@ static int open_link(struct pg_link *l, enum pg_login login, int timeout_ms, str
     PGconn *conn = connect_begin(login);
     int result = conn == NULL ? -1 : connect_finish(conn, now + timeout_ms);
     if (result < 0) {
-        const char *why = result == -2 ? "no answer in time" : PQerrorMessage(conn);
-        log_warn("postgres_unreachable", "cannot connect to Postgres: %.*s", (int)strcspn(why, "\n"), why);
+        log_refusal(conn, result);
         PQfinish(conn);
         l->retry_at_ms = clock_mono_ms() + RETRY_MS;
         if (result == -2) {
@@ -196,8 +224,8 @@ int pg_schema_current(struct err *e)
     struct pg_rows rows;
     int result = pg_query_open(PG_SCHEMA_VERSION, &q, &rows, e);
     if (result == 0 && pg_get_int(&rows, 0, 0) != migrate_latest()) {
-        result = err_set(e, ERR_STORAGE_UNAVAILABLE, "the schema is at version %d, this program needs %d: run parley-migrate", (int)pg_get_int(&rows, 0, 0),
-                         migrate_latest());
+        result = err_set(e, ERR_STORAGE_UNAVAILABLE, "the schema is at version %d, this program needs %d: run parley-migrate",
+                         (int)pg_get_int(&rows, 0, 0), migrate_latest());
     }
     arena_free(&a);
     return result;

@@ -37,9 +37,9 @@ struct call {
 
 enum outcome {
     DONE,
-    FAILED,  /* the server refused it: certainly nothing was kept */
-    LOST,    /* the link broke after sending */
-    LATE     /* no answer in time */
+    FAILED, /* the server refused it: certainly nothing was kept */
+    LOST,   /* the link broke after sending */
+    LATE    /* no answer in time */
 };
 
 static _Thread_local struct pg_failure failure;
@@ -270,8 +270,13 @@ static int call(const struct call *c, struct arena *a, struct pg_rows *rows_r, s
 
 static struct call call_of(enum pg_statement s, const struct pg_args *q)
 {
-    return (struct call){.statement = s, .values = q->values + 1, .lengths = q->lengths + 1, .formats = q->formats + 1, .n = q->n,
-                         .timeout_ms = STATEMENT_MS, .prelude = -1};
+    return (struct call){.statement = s,
+                         .values = q->values + 1,
+                         .lengths = q->lengths + 1,
+                         .formats = q->formats + 1,
+                         .n = q->n,
+                         .timeout_ms = STATEMENT_MS,
+                         .prelude = -1};
 }
 
 int pg_query_app(const struct app_id *app, enum pg_statement s, struct pg_args *q, struct pg_rows *rows_r, struct err *e)
@@ -321,7 +326,8 @@ int pg_ping(int timeout_ms, struct err *e)
     c.timeout_ms = timeout_ms;
     int result = call(&c, a, &rows, e);
     if (result == 0 && (rows.n != 1 || pg_get_int(&rows, 0, 0) != 1)) {
-        result = err_set(e, ERR_STORAGE_UNAVAILABLE, "The database is read-only or does not keep what it commits (fsync, full_page_writes, synchronous_commit).");
+        result = err_set(e, ERR_STORAGE_UNAVAILABLE,
+                         "The database is read-only or does not keep what it commits (fsync, full_page_writes, synchronous_commit).");
     }
     arena_free(&a);
     return result;

@@ -7,7 +7,8 @@ static const struct {
     int bit;
     const char *name;
 } permissions[] = {
-    {PERM_SEND, "send_messages"}, {PERM_EDIT, "edit_group"}, {PERM_MEMBERS, "manage_members"}, {PERM_ROLES, "change_roles"}, {PERM_MODERATE, "moderate"},
+    {PERM_SEND, "send_messages"}, {PERM_EDIT, "edit_group"},   {PERM_MEMBERS, "manage_members"},
+    {PERM_ROLES, "change_roles"}, {PERM_MODERATE, "moderate"},
 };
 static const struct {
     const char *name;

@@ -10,6 +10,8 @@
 #ifndef STORAGE_STATEMENTS_H
 #define STORAGE_STATEMENTS_H
 
+/* clang-format off */
+
 /* ---- columns, in the order that the noun's file reads them ---- */
 #define SQL_APP \
     "app_id, name, status, id_key, features::text, limits::text, metadata::text, coalesce(to_json(origins)::text, 'null'), token_ttl_seconds, " \
@@ -264,4 +266,5 @@
     S(LEASE_CLOSE, OPEN, WRITE, \
       "update leases set state = 'closed' where node_id = $1::text and state = 'live' and ($2::bigint < 0 or beat = $2) returning 1")
 
+/* clang-format on */
 #endif

@@ -7,7 +7,8 @@
 
 static void read_user(const struct pg_rows *r, int i, struct user *user_r)
 {
-    struct user u = {.name = pg_get_text(r, i, 1), .role = pg_get_text(r, i, 2), .avatar_url = pg_get_text(r, i, 3), .language = pg_get_text(r, i, 4)};
+    struct user u = {
+        .name = pg_get_text(r, i, 1), .role = pg_get_text(r, i, 2), .avatar_url = pg_get_text(r, i, 3), .language = pg_get_text(r, i, 4)};
     pg_get_id(r, i, 0, u.id.s, sizeof(u.id.s));
     u.metadata = pg_get_json(r, i, 5);
     u.version = pg_get_int(r, i, 6);
@@ -31,9 +32,10 @@ static int one(const struct pg_rows *rows, struct user *user_r)
 json_t *user_json(struct arena *a, const struct user *u)
 {
     char created[CLOCK_TEXT_MAX], updated[CLOCK_TEXT_MAX], deactivated[CLOCK_TEXT_MAX];
-    json_t *v = json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s*, s:O, s:s, s:s}", "id", u->id.s, "name", u->name, "avatar_url", u->avatar_url, "role", u->role,
-                          "status", u->deactivated_ms != 0 ? "deactivated" : "active", "language", u->language, "metadata", u->metadata, "created_at",
-                          clock_format(u->created_ms, created), "updated_at", clock_format(u->updated_ms, updated));
+    json_t *v =
+        json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s*, s:O, s:s, s:s}", "id", u->id.s, "name", u->name, "avatar_url", u->avatar_url, "role",
+                  u->role, "status", u->deactivated_ms != 0 ? "deactivated" : "active", "language", u->language, "metadata", u->metadata,
+                  "created_at", clock_format(u->created_ms, created), "updated_at", clock_format(u->updated_ms, updated));
     json_own(a, v);
     if (u->deactivated_ms != 0) {
         json_object_set_new(v, "deactivated_at", json_string(clock_format(u->deactivated_ms, deactivated)));
@@ -41,10 +43,12 @@ json_t *user_json(struct arena *a, const struct user *u)
     return v;
 }
 
-int users_upsert(const struct tenant *t, struct arena *a, const struct user_change *c, int n, struct user *users_r, bool *made_r, struct err *e)
+int users_upsert(const struct tenant *t, struct arena *a, const struct user_change *c, int n, struct user *users_r, bool *made_r,
+                 struct err *e)
 {
     struct pg_array ids = pg_array(a, PG_TYPE_TEXT, n), names = pg_array(a, PG_TYPE_TEXT, n), roles = pg_array(a, PG_TYPE_TEXT, n),
-                    avatars = pg_array(a, PG_TYPE_TEXT, n), languages = pg_array(a, PG_TYPE_TEXT, n), metadata = pg_array(a, PG_TYPE_TEXT, n);
+                    avatars = pg_array(a, PG_TYPE_TEXT, n), languages = pg_array(a, PG_TYPE_TEXT, n),
+                    metadata = pg_array(a, PG_TYPE_TEXT, n);
     for (int i = 0; i < n; i++) {
         pg_add_text(&ids, c[i].id.s);
         pg_add_text(&names, c[i].name);
