@@ -13,7 +13,7 @@
 
 struct bus_header {
     char publisher[NODE_ID_MAX + 1];
-    char kind;                 /* ' ', '=' or '!' */
+    char kind; /* ' ', '=' or '!' */
     int64_t number;
 };
 int bus_header_parse(const char *p, size_t len, size_t *used_r, struct bus_header *h_r) __attribute__((warn_unused_result));

@@ -136,9 +136,9 @@ void bus_invalidate(const struct bus_item *item)
 
 /* ---- the subscriber ---- */
 
-#define SLICE_MS 200     /* how long a stop may go unnoticed */
+#define SLICE_MS 200 /* how long a stop may go unnoticed */
 #define PING_MS 1000
-#define SILENCE_MS 3000  /* without a pong the connection is lost */
+#define SILENCE_MS 3000 /* without a pong the connection is lost */
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000
 
@@ -191,7 +191,8 @@ static int subscribe(redisContext *c)
     struct rkey all = key_bus_all();
     const char *argv[] = {"SUBSCRIBE", all.s};
     redisReply *reply = NULL;
-    if (redisAppendCommandArgv(c, 2, argv, NULL) != REDIS_OK || flush(c) != 0 || redis_receive(c, clock_mono_ms() + 2 * SLICE_MS, &reply) != 1) {
+    if (redisAppendCommandArgv(c, 2, argv, NULL) != REDIS_OK || flush(c) != 0 ||
+        redis_receive(c, clock_mono_ms() + 2 * SLICE_MS, &reply) != 1) {
         return -1;
     }
     const char *kind = reply_text(reply_at(reply, 0));

@@ -3,11 +3,11 @@
 #include "core/crypto.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "storage/bus_loop-private.h"
+#include "storage/bus_loop.h"
 
 #include <assert.h>
 
-#define ATTACH_MAX 1000      /* conversations of one script call */
+#define ATTACH_MAX 1000 /* conversations of one script call */
 
 /* ---- nodes ---- */
 

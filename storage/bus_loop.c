@@ -1,5 +1,5 @@
 /* bus_loop.c: the life of a bus in a loop: two links that come and go together, three timers, and what the owner is told (never from within a call). */
-#include "storage/bus_loop-private.h"
+#include "storage/bus_loop.h"
 
 #include "core/clock.h"
 #include "core/crypto.h"
@@ -10,8 +10,8 @@
 
 #define PULSE_MS 250
 #define TICK_MS 1000
-#define LATE_MS 2000         /* a heartbeat sent longer ago than this is late */
-#define START_MS 3000        /* from opening the links to the first heartbeat */
+#define LATE_MS 2000  /* a heartbeat sent longer ago than this is late */
+#define START_MS 3000 /* from opening the links to the first heartbeat */
 #define DOUBT_GAP_MS 100
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000

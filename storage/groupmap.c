@@ -7,11 +7,11 @@
 
 #include <pthread.h>
 
-#define MAP_MAX 10000        /* members kept; further ones are looked up in Postgres each time */
+#define MAP_MAX 10000 /* members kept; further ones are looked up in Postgres each time */
 #define MAP_PAGE 1000
 #define MAP_SECONDS 86400
-#define FLOOR_SECONDS 300    /* longer than the slowest filler */
-#define VERSION "#version"   /* no user id begins with # */
+#define FLOOR_SECONDS 300  /* longer than the slowest filler */
+#define VERSION "#version" /* no user id begins with # */
 
 /* ---- changes that Redis has not been told ---- */
 
@@ -111,7 +111,8 @@ static void of_row(const struct member *row, struct groupmap_member *m_r)
     snprintf(m_r->role, sizeof(m_r->role), "%s", row->role);
 }
 
-static int from_postgres(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user, struct groupmap_member *m_r, struct err *e)
+static int from_postgres(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user,
+                         struct groupmap_member *m_r, struct err *e)
 {
     struct member row;
     int r = groups_member(t, a, conv, user, &row, e);
@@ -126,7 +127,8 @@ static int from_postgres(const struct tenant *t, struct arena *a, const struct c
 
 /* ---- the whole map ---- */
 
-static int load_members(const struct tenant *t, struct arena *a, const struct conv_id *conv, struct member **m_r, int *count_r, struct err *e)
+static int load_members(const struct tenant *t, struct arena *a, const struct conv_id *conv, struct member **m_r, int *count_r,
+                        struct err *e)
 {
     struct member *all = NULL;
     int count = 0, got = MAP_PAGE;
@@ -188,7 +190,8 @@ static int load(const struct tenant *t, struct arena *a, const struct conv_id *c
 /* ---- reading ---- */
 
 /* 1 *m_r is set, 0 the map is there and does not hold the user, 2 there is no map (or something else in its place), -1 Redis is away. */
-static int from_redis(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user, struct groupmap_member *m_r)
+static int from_redis(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user,
+                      struct groupmap_member *m_r)
 {
     struct err e = {0};
     redisReply *reply;
@@ -209,7 +212,8 @@ static int from_redis(const struct tenant *t, struct arena *a, const struct conv
     return read_member(text, m_r) ? 1 : 2;
 }
 
-static int load_and_find(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user, struct groupmap_member *m_r, struct err *e)
+static int load_and_find(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user,
+                         struct groupmap_member *m_r, struct err *e)
 {
     struct member *m;
     int count;
@@ -223,7 +227,8 @@ static int load_and_find(const struct tenant *t, struct arena *a, const struct c
     return r == 1 && count >= MAP_MAX ? from_postgres(t, a, conv, user, m_r, e) : r < 0 ? -1 : 0;
 }
 
-int groupmap_member(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user, struct groupmap_member *m_r, struct err *e)
+int groupmap_member(const struct tenant *t, struct arena *a, const struct conv_id *conv, const struct user_id *user,
+                    struct groupmap_member *m_r, struct err *e)
 {
     switch (from_redis(t, a, conv, user, m_r)) {
     case 1:
@@ -236,7 +241,8 @@ int groupmap_member(const struct tenant *t, struct arena *a, const struct conv_i
     }
 }
 
-static bool members_from_redis(const struct tenant *t, struct arena *a, const struct conv_id *conv, struct user_id **users_r, int *count_r, bool *away_r)
+static bool members_from_redis(const struct tenant *t, struct arena *a, const struct conv_id *conv, struct user_id **users_r, int *count_r,
+                               bool *away_r)
 {
     struct err e = {0};
     redisReply *reply;
@@ -263,7 +269,8 @@ static bool members_from_redis(const struct tenant *t, struct arena *a, const st
     return versioned;
 }
 
-int groupmap_members(const struct tenant *t, struct arena *a, const struct conv_id *conv, struct user_id **users_r, int *count_r, struct err *e)
+int groupmap_members(const struct tenant *t, struct arena *a, const struct conv_id *conv, struct user_id **users_r, int *count_r,
+                     struct err *e)
 {
     bool away;
     struct member *m = NULL;

@@ -110,8 +110,8 @@ int key_from_index(const char *text, size_t len, struct rkey *key_r)
     int end = 0;
     struct app_id a;
     struct conv_id c;
-    if (sscanf(k.s, "p1:%39[^:]:{s%2u}:nodes:%39[^:]%n", app, &n, conv, &end) != 3 || end != (int)len || app_id_parse(app, &a) != 0
-        || conv_id_parse(conv, &c) != 0 || shard(&c) != n) {
+    if (sscanf(k.s, "p1:%39[^:]:{s%2u}:nodes:%39[^:]%n", app, &n, conv, &end) != 3 || end != (int)len || app_id_parse(app, &a) != 0 ||
+        conv_id_parse(conv, &c) != 0 || shard(&c) != n) {
         return -1;
     }
     *key_r = k;

@@ -148,7 +148,8 @@ static void add_name(struct node_list *l, const char *name)
     set_text(l->names[l->count++], NODE_ID_MAX + 1, name);
 }
 
-int presence_nodes(const struct tenant *t, struct arena *a, const struct user_id *users, int n, char (**nodes_r)[NODE_ID_MAX + 1], int *count_r, struct err *e)
+int presence_nodes(const struct tenant *t, struct arena *a, const struct user_id *users, int n, char (**nodes_r)[NODE_ID_MAX + 1],
+                   int *count_r, struct err *e)
 {
     redisReply **replies;
     struct node_list list = {.arena = a};
@@ -192,8 +193,8 @@ static struct redis_cmd *claim(const struct tenant *t, struct arena *a, const ch
     return c;
 }
 
-int presence_claim(const struct tenant *t, struct arena *a, const char *node, const struct presence_claim *claims, int n, struct presence *now_r,
-                   bool *changed_r, struct err *e)
+int presence_claim(const struct tenant *t, struct arena *a, const char *node, const struct presence_claim *claims, int n,
+                   struct presence *now_r, bool *changed_r, struct err *e)
 {
     struct redis_cmd **c = arena_array(a, (size_t)n, sizeof(*c));
     redisReply **replies = arena_array(a, (size_t)n, sizeof(*replies));
@@ -224,7 +225,8 @@ int presence_claim(const struct tenant *t, struct arena *a, const char *node, co
 
 /* ---- watchers ---- */
 
-int presence_watch(const struct tenant *t, struct arena *a, const char *node, const struct user_id *users, int n, int ttl_seconds, struct err *e)
+int presence_watch(const struct tenant *t, struct arena *a, const char *node, const struct user_id *users, int n, int ttl_seconds,
+                   struct err *e)
 {
     struct redis_cmd **c = arena_array(a, (size_t)n, sizeof(*c));
     redisReply **replies = arena_array(a, (size_t)n, sizeof(*replies));
@@ -249,7 +251,8 @@ int presence_watch(const struct tenant *t, struct arena *a, const char *node, co
     return 0;
 }
 
-int presence_watchers(const struct tenant *t, struct arena *a, const struct user_id *user, char (**nodes_r)[NODE_ID_MAX + 1], int *count_r, struct err *e)
+int presence_watchers(const struct tenant *t, struct arena *a, const struct user_id *user, char (**nodes_r)[NODE_ID_MAX + 1], int *count_r,
+                      struct err *e)
 {
     redisReply *reply;
     struct node_list list = {.arena = a};

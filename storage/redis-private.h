@@ -14,13 +14,13 @@
 
 /* Scripts: storage/lua/<file>.lua */
 #define REDIS_SCRIPTS(S) \
-    S(FAN_OUT,  "lua/fan_out.lua") \
-    S(SEND,     "lua/send.lua") \
-    S(ATTACH,   "lua/attach.lua") \
-    S(DETACH,   "lua/detach.lua") \
-    S(TICK,     "lua/tick.lua") \
-    S(CLAIM,    "lua/claim.lua") \
-    S(WATCH,    "lua/watch.lua") \
+    S(FAN_OUT, "lua/fan_out.lua") \
+    S(SEND, "lua/send.lua") \
+    S(ATTACH, "lua/attach.lua") \
+    S(DETACH, "lua/detach.lua") \
+    S(TICK, "lua/tick.lua") \
+    S(CLAIM, "lua/claim.lua") \
+    S(WATCH, "lua/watch.lua") \
     S(MAP_FILL, "lua/map_fill.lua") \
     S(MAP_DROP, "lua/map_drop.lua")
 
@@ -28,7 +28,7 @@ enum redis_script {
 #define S(name, file) SCRIPT_##name,
     REDIS_SCRIPTS(S)
 #undef S
-    SCRIPT_COUNT
+        SCRIPT_COUNT
 };
 const char *redis_script_text(enum redis_script s);
 
@@ -41,7 +41,8 @@ struct redis_cmd {
     int script; /* enum redis_script, or -1 */
 };
 struct redis_cmd *redis_cmd(struct arena *a, const char *name);
-struct redis_cmd *redis_cmd_script(struct arena *a, enum redis_script s, int keys); /* EVALSHA; its `keys` keys follow, then the arguments */
+struct redis_cmd *redis_cmd_script(struct arena *a, enum redis_script s,
+                                   int keys); /* EVALSHA; its `keys` keys follow, then the arguments */
 void redis_key(struct redis_cmd *c, struct rkey key);
 void redis_arg(struct redis_cmd *c, const void *p, size_t len);
 void redis_text(struct redis_cmd *c, const char *s);
@@ -50,14 +51,15 @@ void redis_number(struct redis_cmd *c, int64_t n);
 /* Sends n commands in one write on this thread's link and waits for all replies (they belong to the arena). 0: every reply is there, each possibly an error
  * (REDIS_REPLY_ERROR); -1 ERR_STORAGE_UNAVAILABLE: away, or the outcome is unknown. Scripts that Redis does not know are sent whole. */
 int redis_run(struct arena *a, struct redis_cmd **c, int n, redisReply **replies_r, struct err *e) __attribute__((warn_unused_result));
-int redis_run1(struct arena *a, struct redis_cmd *c, redisReply **reply_r, struct err *e) __attribute__((warn_unused_result)); /* an error reply is -1 as well */
+int redis_run1(struct arena *a, struct redis_cmd *c, redisReply **reply_r, struct err *e)
+    __attribute__((warn_unused_result)); /* an error reply is -1 as well */
 /* -1 and *e for an error reply (logged) or one of an unexpected type. */
 int redis_bad_reply(const redisReply *r, struct err *e);
 
-const redisReply *reply_at(const redisReply *r, size_t i);            /* element of an array, or NULL */
-const char *reply_text(const redisReply *r);                          /* a string without NUL inside, or NULL */
-int64_t reply_number(const redisReply *r, int64_t otherwise);         /* an integer, or a string that is one */
-bool text_number(const char *s, size_t len, int64_t *n_r);            /* all of s is a decimal number */
+const redisReply *reply_at(const redisReply *r, size_t i);    /* element of an array, or NULL */
+const char *reply_text(const redisReply *r);                  /* a string without NUL inside, or NULL */
+int64_t reply_number(const redisReply *r, int64_t otherwise); /* an integer, or a string that is one */
+bool text_number(const char *s, size_t len, int64_t *n_r);    /* all of s is a decimal number */
 
 /* Bounds what the other side can make a reader allocate: a reply of more than REPLY_ELEMENTS_MAX elements in all its arrays is an error of the protocol. *count is the
  * reader's own and outlives it. */

@@ -13,7 +13,7 @@
 
 #define CONNECT_MS 300
 #define COMMAND_MS 1000
-#define RETRY_MS 200   /* after a failure a thread does not try again for this long */
+#define RETRY_MS 200 /* after a failure a thread does not try again for this long */
 
 static struct redis_address address;
 static const char *password = "";
@@ -22,7 +22,7 @@ static pthread_once_t thread_key_once = PTHREAD_ONCE_INIT;
 
 static _Thread_local redisContext *link_;
 static _Thread_local int64_t retry_at_ms;
-static _Thread_local int elements; /* of the reply being read; a thread reads one at a time */
+static _Thread_local int elements;         /* of the reply being read; a thread reads one at a time */
 static _Thread_local bool forbidden, away; /* away: told to the log already */
 
 static void on_thread_exit(void *unused)
@@ -103,8 +103,8 @@ static int authenticate(redisContext *c, struct err *e)
     if (password[0] == '\0') {
         return 0;
     }
-    if (redisAppendCommandArgv(c, 2, argv, NULL) != REDIS_OK || redisBufferWrite(c, &done) != REDIS_OK || !done
-        || redis_receive(c, clock_mono_ms() + CONNECT_MS, &reply) != 1) {
+    if (redisAppendCommandArgv(c, 2, argv, NULL) != REDIS_OK || redisBufferWrite(c, &done) != REDIS_OK || !done ||
+        redis_receive(c, clock_mono_ms() + CONNECT_MS, &reply) != 1) {
         return err_set(e, ERR_STORAGE_UNAVAILABLE, "The cache is not available; try again.");
     }
     bool ok = reply->type == REDIS_REPLY_STATUS;
@@ -119,7 +119,8 @@ redisContext *redis_open(struct err *e)
 {
     assert(address.host[0] != '\0'); /* redis_start() */
     struct timeval connect = milliseconds(CONNECT_MS);
-    redisContext *c = address.port == 0 ? redisConnectUnixWithTimeout(address.host, connect) : redisConnectWithTimeout(address.host, address.port, connect);
+    redisContext *c = address.port == 0 ? redisConnectUnixWithTimeout(address.host, connect)
+                                        : redisConnectWithTimeout(address.host, address.port, connect);
     if (c == NULL || c->err != 0 || redisSetTimeout(c, milliseconds(COMMAND_MS)) != REDIS_OK) {
         err_set(e, ERR_STORAGE_UNAVAILABLE, "The cache is not available; try again.");
     } else {

@@ -8,7 +8,7 @@
 
 void redis_start(const struct config *c);
 int redis_ping(struct err *e) __attribute__((warn_unused_result)); /* for /readyz */
-void redis_thread_end(void); /* closes this thread's link (thread exit does it too) */
+void redis_thread_end(void);                                       /* closes this thread's link (thread exit does it too) */
 
 /* Marks the calling thread as one that must not block (asserted); pg_forbid_on_this_thread() calls it. */
 void redis_forbid_on_this_thread(void);

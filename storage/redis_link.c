@@ -3,7 +3,7 @@
 #include "core/log.h"
 
 #define CONNECT_MS 1000
-#define QUEUE_MAX (32u << 20)  /* bytes that wait to be sent */
+#define QUEUE_MAX (32u << 20) /* bytes that wait to be sent */
 #define READ_LEN 65536
 
 struct pending {
@@ -27,7 +27,7 @@ struct redis_link {
     const char *password;
     struct redis_link_events events;
     redisReader *reader;
-    int elements;    /* of the reply being read */
+    int elements; /* of the reply being read */
     struct pending *first, **last;
     const char *why; /* why it is being closed, NULL while it is not */
     int open;        /* handles and requests that will still call back */
@@ -150,7 +150,8 @@ static void *must_alloc(size_t size)
     return p;
 }
 
-static int send_command(struct redis_link *l, int argc, const char **argv, const size_t *lens, void (*done)(const redisReply *r, void *arg), void *arg)
+static int send_command(struct redis_link *l, int argc, const char **argv, const size_t *lens, void (*done)(const redisReply *r, void *arg),
+                        void *arg)
 {
     char *bytes = NULL;
     int len = redisFormatCommandArgv(&bytes, argc, argv, lens);
@@ -299,7 +300,8 @@ static void on_first_turn(uv_timer_t *timer)
     }
 }
 
-struct redis_link *redis_link_open(uv_loop_t *loop, const struct redis_address *address, const char *password, const struct redis_link_events *events)
+struct redis_link *redis_link_open(uv_loop_t *loop, const struct redis_address *address, const char *password,
+                                   const struct redis_link_events *events)
 {
     struct redis_link *l = must_alloc(sizeof(*l));
     l->loop = loop;
@@ -308,8 +310,8 @@ struct redis_link *redis_link_open(uv_loop_t *loop, const struct redis_address *
     l->events = *events;
     l->last = &l->first;
     l->reader = redisReaderCreate();
-    if (l->reader == NULL || uv_timer_init(loop, &l->timer) != 0
-        || (address->port == 0 ? uv_pipe_init(loop, &l->io.pipe, 0) : uv_tcp_init(loop, &l->io.tcp)) != 0) {
+    if (l->reader == NULL || uv_timer_init(loop, &l->timer) != 0 ||
+        (address->port == 0 ? uv_pipe_init(loop, &l->io.pipe, 0) : uv_tcp_init(loop, &l->io.tcp)) != 0) {
         log_error("out_of_memory", "a link to Redis cannot be made");
         abort();
     }

@@ -12,14 +12,16 @@
 
 struct redis_link;
 struct redis_link_events {
-    void (*ready)(struct redis_link *l, void *ctx);                  /* connected and authenticated */
+    void (*ready)(struct redis_link *l, void *ctx);                     /* connected and authenticated */
     void (*push)(struct redis_link *l, const redisReply *r, void *ctx); /* a reply that no command waits for: pub/sub */
-    void (*gone)(struct redis_link *l, const char *why, void *ctx);  /* every command has been answered; all handles are closed; l is freed after this call */
+    void (*gone)(struct redis_link *l, const char *why,
+                 void *ctx); /* every command has been answered; all handles are closed; l is freed after this call */
     void *ctx;
 };
 
 /* Connecting and authenticating takes at most a second. `password` "" = none; kept by reference. */
-struct redis_link *redis_link_open(uv_loop_t *loop, const struct redis_address *address, const char *password, const struct redis_link_events *events);
+struct redis_link *redis_link_open(uv_loop_t *loop, const struct redis_address *address, const char *password,
+                                   const struct redis_link_events *events);
 
 /* Sends a command; its arena may go at once. done(reply) is called exactly once, in the order of sending; NULL: the link is lost and the outcome unknown. With done
  * NULL the answers go to push() (SUBSCRIBE). -1, and done is never called, when the link is not ready or 32 MiB wait already. */

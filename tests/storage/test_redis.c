@@ -248,8 +248,8 @@ static void presence_of_junk(void **state)
     assert_int_equal(presence_get(tenant, arena, &ann, 1, &p, &error), -1);
     assert_int_equal(error.code, ERR_STORAGE_UNAVAILABLE);
     RAW("DEL %s", key_user(tenant_app(tenant), &ann).s);
-    RAW("HSET %s n:x junk n:y 99999999999999999999 n:zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz 9999999999999 status strange last_seen x text %b", key_user(tenant_app(tenant), &ann).s,
-        "\xff\xfe", (size_t)2);
+    RAW("HSET %s n:x junk n:y 99999999999999999999 n:zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz 9999999999999 status strange last_seen x text %b",
+        key_user(tenant_app(tenant), &ann).s, "\xff\xfe", (size_t)2);
     assert_string_equal(get("ann").status, "offline");
     RAW("HSET %s n:ok 9999999999999|d", key_user(tenant_app(tenant), &ann).s);
     p = get("ann");
@@ -475,8 +475,13 @@ static void to_nodes(void **state)
 {
     (void)state;
     char nodes[2][NODE_ID_MAX + 1] = {"abc-one", "abc-two"};
-    struct bus_item item = {.kind = BUS_USER, .app = *tenant_app(tenant), .user = user("ann"), .event = "conversation.added", .payload = "{\"a\":1}",
-                            .payload_len = 7, .rejoin = true};
+    struct bus_item item = {.kind = BUS_USER,
+                            .app = *tenant_app(tenant),
+                            .user = user("ann"),
+                            .event = "conversation.added",
+                            .payload = "{\"a\":1}",
+                            .payload_len = 7,
+                            .rejoin = true};
     bus_send(one.bus, nodes, 2, &item);
     UNTIL(1000, two.items == 1);
     assert_true(two.rejoin);
@@ -769,11 +774,35 @@ static void *odd_server(void *unused)
 }
 
 static const char *const odd_replies[] = {
-    "", "$-1\r\n", "*-1\r\n", "-ERR no\r\n", "-NOSCRIPT no\r\n", "+OK\r\n", ":1\r\n", "*0\r\n", "*1\r\n$7\r\nmessage\r\n", "$3\r\nabc", "$99999999999\r\n",
-    "*2147483647\r\n", "*4294967297\r\n", "*99999999999999999999\r\n", "$-5\r\n", "*-5\r\n", ":abc\r\n", ">3\r\n$7\r\nmessage\r\n", "_\r\n", "HTTP/1.1 200 OK\r\n\r\n",
-    "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$-1\r\n",
-    "*3\r\n$7\r\nmessage\r\n*0\r\n:1\r\n", "*3\r\n:1\r\n:1\r\n:1\r\n", "*4\r\n$1\r\n1\r\n$-1\r\n:-1\r\n*0\r\n", "*2\r\n$3\r\na\0b\r\n:1\r\n", "*2\r\n$60\r\n"
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n:5\r\n", "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n",
+    "",
+    "$-1\r\n",
+    "*-1\r\n",
+    "-ERR no\r\n",
+    "-NOSCRIPT no\r\n",
+    "+OK\r\n",
+    ":1\r\n",
+    "*0\r\n",
+    "*1\r\n$7\r\nmessage\r\n",
+    "$3\r\nabc",
+    "$99999999999\r\n",
+    "*2147483647\r\n",
+    "*4294967297\r\n",
+    "*99999999999999999999\r\n",
+    "$-5\r\n",
+    "*-5\r\n",
+    ":abc\r\n",
+    ">3\r\n$7\r\nmessage\r\n",
+    "_\r\n",
+    "HTTP/1.1 200 OK\r\n\r\n",
+    "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
+    "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$-1\r\n",
+    "*3\r\n$7\r\nmessage\r\n*0\r\n:1\r\n",
+    "*3\r\n:1\r\n:1\r\n:1\r\n",
+    "*4\r\n$1\r\n1\r\n$-1\r\n:-1\r\n*0\r\n",
+    "*2\r\n$3\r\na\0b\r\n:1\r\n",
+    "*2\r\n$60\r\n"
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n:5\r\n",
+    "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n",
 };
 
 static void not_redis(void **state)
@@ -837,9 +866,25 @@ int main(int argc, char **argv)
 #define BUS(f) cmocka_unit_test_setup_teardown(f, begin_bus, end_bus)
 #define ONE(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        ONE(presence_of_two_nodes), ONE(invisible_is_offline), ONE(a_lease_runs_out), ONE(many_users_at_once), ONE(presence_of_junk), ONE(watches),
-        BUS(others_hear), BUS(nobody_else_nothing_sent), BUS(to_nodes), BUS(numbers), BUS(wiped), BUS(old_snapshot_seen_by_attach), BUS(links_cut),
-        cmocka_unit_test(down), cmocka_unit_test(closed_at_any_moment), BUS(many_attached), BUS(stopped), ONE(listener), cmocka_unit_test(not_redis),
+        ONE(presence_of_two_nodes),
+        ONE(invisible_is_offline),
+        ONE(a_lease_runs_out),
+        ONE(many_users_at_once),
+        ONE(presence_of_junk),
+        ONE(watches),
+        BUS(others_hear),
+        BUS(nobody_else_nothing_sent),
+        BUS(to_nodes),
+        BUS(numbers),
+        BUS(wiped),
+        BUS(old_snapshot_seen_by_attach),
+        BUS(links_cut),
+        cmocka_unit_test(down),
+        cmocka_unit_test(closed_at_any_moment),
+        BUS(many_attached),
+        BUS(stopped),
+        ONE(listener),
+        cmocka_unit_test(not_redis),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -296,8 +296,9 @@ static void gathered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),         cmocka_unit_test(empty_and_longest), cmocka_unit_test(cut_anywhere), cmocka_unit_test(each_bit_flipped),
-        cmocka_unit_test(damaged_but_signed), cmocka_unit_test(other_key),         cmocka_unit_test(headers),      cmocka_unit_test(gathered),
+        cmocka_unit_test(round_trip),       cmocka_unit_test(empty_and_longest),  cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(each_bit_flipped), cmocka_unit_test(damaged_but_signed), cmocka_unit_test(other_key),
+        cmocka_unit_test(headers),          cmocka_unit_test(gathered),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
