@@ -64,8 +64,8 @@ struct membership {
     struct conversation conversation;
     struct member me;                  /* delivered_seq: of `device` when known, see marks.h; read_seq: the user's */
     const char *other_user;            /* direct: the other one's id (own id in a conversation with oneself), else NULL */
-    int64_t unread;                    /* messages above read_seq not sent by the user, capped at 1000; only with_last */
-    struct entry *last;                /* the newest visible message or NULL; only with_last (storage/entries.h) */
+    int64_t unread;                    /* messages above read_seq not sent by the user, among the newest 2,000 entries, capped at 1000; only with_last */
+    struct entry *last;                /* the newest visible message among the newest 1,000 entries, or NULL; only with_last (storage/entries.h) */
 };
 struct memberships_query {
     struct user_id user;

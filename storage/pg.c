@@ -24,6 +24,7 @@ static struct {
 struct thread_links {
     struct pg_link links[PG_LOGIN_COUNT];
 };
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t links_key;
 static _Thread_local bool forbidden;
 static _Atomic int64_t silent_until_ms; /* of the whole process: one thread found the server mute, the others need not */
@@ -47,8 +48,7 @@ static void make_key(void)
 
 void pg_start(const struct config *c, char program, const char *node)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_key);
+    pthread_once(&key_once, make_key);
     setup.database = c->database;
     setup.user = program == 'A' ? "parley_api" : program == 'R' ? "parley_gateway" : "parley_archiver";
     setup.password = c->database_password;
@@ -71,6 +71,7 @@ static struct thread_links *thread_links(void)
 
 void pg_thread_end(void)
 {
+    pthread_once(&key_once, make_key);
     struct thread_links *t = pthread_getspecific(links_key);
     if (t != NULL) {
         pthread_setspecific(links_key, NULL);
