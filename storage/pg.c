@@ -1,4 +1,5 @@
 #include "storage/pg.h"
+#include "storage/redis.h"
 
 #include "core/clock.h"
 #include "core/log.h"
@@ -82,6 +83,7 @@ void pg_thread_end(void)
 void pg_forbid_on_this_thread(void)
 {
     forbidden = true;
+    redis_forbid_on_this_thread();
 }
 
 void pg_link_drop(struct pg_link *l)
