@@ -139,9 +139,9 @@ pg_clear() {
         wait_until 2 pg_empty
     done
     pg_empty || die "processes of an earlier Postgres still use $DATA/postgres: $(pg_processes | tr '\n' ' ')"
-    # The pid in the lock file may by now be somebody else's, which would keep Postgres from starting.
+    # The pid in the lock files may by now be somebody else's, or a zombie, which would keep Postgres from starting.
     read -r pid <"$lock" && [ -d "/proc/$pid" ] && rm -f "$lock"
-    return 0
+    rm -f "$SOCKETS"/.s.PGSQL.5432*
 }
 
 pg_start() {
@@ -174,9 +174,9 @@ redis_ready() { [ "$(REDISCLI_AUTH=$(<"$DATA/secrets/redis") redis-cli -s "$SOCK
 
 redis_start() {
     gone redis || return 0
-    mkdir -p "$DATA/redis"
     (
         umask 077
+        mkdir -p "$DATA/redis"
         printf '%s\n' 'port 0' "unixsocket $SOCKETS/redis.sock" 'unixsocketperm 700' "dir \"$DATA/redis\"" 'appendonly yes' 'appendfsync everysec' \
             'maxmemory-policy noeviction' 'save ""' 'daemonize no' "requirepass $(<"$DATA/secrets/redis")" >"$DATA/redis/redis.conf"
     )
