@@ -1,0 +1,287 @@
+#include "realtime/accept.h"
+
+#include "core/crypto.h"
+#include "core/log.h"
+#include "realtime/link.h"
+#include "realtime/sock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+#define ACCEPTS_PER_TURN 64
+#define PAUSE_MS 100 /* after accept() has run out of descriptors */
+#define ADDRESS_BUCKETS 4096
+
+static struct {
+    struct lws_vhost *vhost;
+    int fd;
+    uv_poll_t poll;
+    bool open;
+    struct loop_timer pause;
+    struct address *by_key[ADDRESS_BUCKETS];
+    uint64_t seed;
+    int socks, ending;
+    struct sock *gone;
+} a = {.fd = -1};
+
+/* ---- addresses ---- */
+
+static struct address **bucket_of(const uint8_t key[16])
+{
+    uint64_t half[2];
+    memcpy(half, key, sizeof(half));
+    uint64_t h = ((half[0] ^ a.seed) * 0x9e3779b97f4a7c15u ^ half[1]) * (a.seed | 1);
+    return &a.by_key[h >> 52 & (ADDRESS_BUCKETS - 1)];
+}
+
+static struct address *address_get(const struct sockaddr_storage *sa)
+{
+    uint8_t key[16] = {[10] = 0xff, [11] = 0xff};
+    if (sa->ss_family == AF_INET6) {
+        memcpy(key, &((const struct sockaddr_in6 *)sa)->sin6_addr, 16);
+    } else {
+        memcpy(key + 12, &((const struct sockaddr_in *)sa)->sin_addr, 4);
+    }
+    struct address **bucket = bucket_of(key);
+    for (struct address *p = *bucket; p != NULL; p = p->next) {
+        if (memcmp(p->key, key, sizeof(key)) == 0) {
+            return address_ref(p);
+        }
+    }
+    struct address *fresh = calloc(1, sizeof(*fresh));
+    if (fresh == NULL) {
+        return NULL;
+    }
+    memcpy(fresh->key, key, sizeof(key));
+    bool mapped = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)key);
+    inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? key + 12 : key, fresh->text, sizeof(fresh->text));
+    fresh->next = *bucket;
+    *bucket = fresh;
+    return address_ref(fresh);
+}
+
+struct address *address_ref(struct address *p)
+{
+    p->refs++;
+    return p;
+}
+
+void address_unref(struct address *p)
+{
+    if (--p->refs > 0) {
+        return;
+    }
+    struct address **q = bucket_of(p->key);
+    while (*q != p) {
+        q = &(*q)->next;
+    }
+    *q = p->next;
+    free(p);
+}
+
+/* ---- sockets ---- */
+
+int sock_count(void)
+{
+    return a.socks;
+}
+
+int sock_ending_count(void)
+{
+    return a.ending;
+}
+
+void sock_set_ending(struct sock *s)
+{
+    a.ending += s->state != SOCK_ENDING;
+    s->state = SOCK_ENDING;
+}
+
+void sock_lost(struct sock *s)
+{
+    struct link *l = s->link;
+    enum sock_state was = s->state;
+    loop_timer_stop(&s->timer);
+    a.ending -= was == SOCK_ENDING;
+    s->state = SOCK_DEAD;
+    s->link = NULL;
+    if (l == NULL) {
+        return;
+    }
+    if (l->held == s) {
+        l->held = NULL;
+    }
+    if (l->poster == s) {
+        l->poster = NULL;
+    }
+    if (l->ws == s) {
+        l->ws = NULL;
+    }
+    if (l->probe == s) {
+        l->probe = NULL;
+        eio_probe_stop(&l->eio);
+    }
+    if (was != SOCK_PROBE) {
+        link_close(l, was == SOCK_WS ? "transport close" : "transport error", LINK_CUT);
+    }
+    link_settle(l);
+}
+
+void sock_kill(struct sock *s)
+{
+    if (s->state != SOCK_DEAD) {
+        sock_lost(s);
+        lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+    }
+}
+
+static void sock_clear(struct sock *s)
+{
+    if (s->post != NULL) {
+        buf_free(&s->post->body);
+        free(s->post);
+    }
+    buf_free(&s->rx);
+    free(s->cors);
+    free(s);
+}
+
+void sock_gone(struct sock *s)
+{
+    sock_lost(s);
+    s->address->sockets--;
+    address_unref(s->address);
+    a.socks--;
+    s->gone = true;
+    s->next = a.gone;
+    a.gone = s;
+}
+
+void sock_free_gone(void)
+{
+    while (a.gone != NULL) {
+        struct sock *s = a.gone;
+        a.gone = s->next;
+        sock_clear(s);
+    }
+}
+
+/* ---- listener ---- */
+
+static void adopt(int fd, const struct sockaddr_storage *sa)
+{
+    int one = 1;
+    struct address *address = address_get(sa);
+    struct sock *s = calloc(1, sizeof(*s));
+    if (address == NULL || s == NULL || address->sockets >= node.config->connections_per_address) {
+        if (address != NULL) {
+            address_unref(address);
+        }
+        free(s);
+        close(fd);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    *s = (struct sock){.fd = fd, .address = address};
+    address->sockets++;
+    a.socks++;
+    lws_adopt_desc_t desc = {.vh = a.vhost, .type = LWS_ADOPT_HTTP | LWS_ADOPT_SOCKET, .fd.sockfd = fd, .opaque = s};
+    struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
+    if (wsi != NULL) {
+        s->wsi = wsi;
+    } else if (!s->gone) {
+        sock_gone(s); /* lws has closed the descriptor, without WSI_DESTROY */
+    }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void resume(struct loop_timer *t)
+{
+    (void)t;
+    if (a.open) {
+        uv_poll_start(&a.poll, UV_READABLE, on_readable);
+    }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage sa;
+        socklen_t len = sizeof(sa);
+        int fd = accept4(a.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            adopt(fd, &sa);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_warn("accept_failed", "accepting pauses: %s; raise the limit of open files or add gateways", strerror(errno));
+            uv_poll_stop(poll);
+            loop_timer_start(&a.pause, PAUSE_MS, resume);
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+static int listen_on(const struct addrinfo *ai)
+{
+    int one = 1, fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+        int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+int accept_start(struct lws_vhost *vhost, struct err *e)
+{
+    const struct config *c = node.config;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST}, *ai;
+    char port[8];
+    snprintf(port, sizeof(port), "%d", c->realtime_port);
+    if (getaddrinfo(c->realtime_address, port, &hints, &ai) != 0) {
+        return err_set(e, ERR_VALIDATION_FAILED, "PARLEY_REALTIME_ADDRESS: %.60s is not a numeric address.", c->realtime_address);
+    }
+    a.vhost = vhost;
+    crypto_random(&a.seed, sizeof(a.seed));
+    a.fd = listen_on(ai);
+    freeaddrinfo(ai);
+    if (a.fd < 0) {
+        return err_set(e, ERR_INTERNAL, "Cannot listen on %.60s:%s: %s.", c->realtime_address, port, strerror(errno));
+    }
+    uv_poll_init(node.loop, &a.poll, a.fd);
+    a.open = true;
+    resume(NULL);
+    return 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    (void)h;
+    close(a.fd);
+    a.fd = -1;
+}
+
+void accept_stop(void)
+{
+    if (a.open) {
+        a.open = false;
+        loop_timer_stop(&a.pause);
+        uv_close((uv_handle_t *)&a.poll, on_closed);
+    }
+}

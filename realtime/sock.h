@@ -1,0 +1,120 @@
+/* sock.h: one TCP connection: what lws calls a wsi, with what we know about it. Shared by gateway.c, accept.c, polling.c and websocket.c. */
+#ifndef REALTIME_SOCK_H
+#define REALTIME_SOCK_H
+
+#include "core/buf.h"
+#include "core/err.h"
+#include "realtime/engineio.h"
+#include "realtime/loop.h"
+
+#include <libwebsockets.h>
+
+struct link;
+
+enum sock_state {
+    SOCK_IDLE,    /* HTTP between requests */
+    SOCK_BODY,    /* a POST is being received */
+    SOCK_HELD,    /* a GET waits for something to tell */
+    SOCK_PROBE,   /* WebSocket that may become its session's transport */
+    SOCK_WS,      /* WebSocket, transport of its session */
+    SOCK_ENDING,  /* WebSocket after the close frame */
+    SOCK_DEAD     /* lws has been told to kill it, or has */
+};
+
+/* Peers' addresses: `sockets` live ones count against the limit; the entry lives as long as anybody refers to it. */
+struct address {
+    struct address *next;
+    uint8_t key[16];
+    int sockets, refs;
+    char text[46];
+};
+struct address *address_ref(struct address *a);
+void address_unref(struct address *a);
+
+/* A POST under way. */
+struct post {
+    struct buf body;
+    size_t seen;
+    bool answered;            /* early; the rest is swallowed */
+    enum eio_refusal refusal; /* the answer when the body is there, or EIO_ADMITTED */
+};
+
+struct sock {
+    struct lws *wsi;
+    int fd;
+    enum sock_state state;
+    bool watched;         /* known to the hang-up watcher */
+    bool blocked;         /* waits for SERVER_WRITEABLE */
+    bool gone;            /* WSI_DESTROY has come */
+    bool bye;             /* our close frame has gone out */
+    bool binary;          /* of the message in rx */
+    struct link *link;    /* BODY, HELD, PROBE, WS */
+    struct address *address;
+    struct loop_timer timer;
+    struct post *post;
+    char *cors;           /* header lines for the answer, or NULL */
+    struct buf rx;        /* a WebSocket message in pieces */
+    uint32_t fragments;
+    int64_t until_ms;     /* PROBE: deadline */
+    struct sock *next;    /* to be freed */
+};
+
+/* accept.c */
+void sock_lost(struct sock *s);     /* the connection has ended: what that means for its link */
+void sock_kill(struct sock *s);     /* the same, and lws ends it soon */
+void sock_gone(struct sock *s);     /* lws has destroyed the wsi; freed at the end of the turn */
+void sock_free_gone(void);
+void sock_set_ending(struct sock *s);
+int sock_ending_count(void);        /* those that wait for the answer to their close frame */
+int sock_count(void);
+
+/* gateway.c: a request, as far as we look at it */
+struct request {
+    struct eio_query query;
+    enum eio_method method;
+    bool options, chunked, octets, expects, two_lengths;
+    int path;                /* index into gateway_setup.paths; -1 none */
+    bool livez;
+    int64_t length;          /* of the body; -1 absent, -2 malformed */
+    char origin[256];        /* "" none */
+    char asked_headers[256]; /* of a preflight */
+    bool origin_allowed;
+};
+struct answer {
+    int status;
+    const char *type;        /* NULL: none */
+    const char *extra;       /* header lines, or NULL */
+    const void *body;
+    size_t len;
+    bool close;              /* say that the connection ends */
+};
+/* Writes an answer. 0, or -1: the connection is broken. */
+int http_write(struct sock *s, const struct answer *w) __attribute__((warn_unused_result));
+/* http_write() and the end of the transaction. What a callback of lws shall return: 0, or -1 = hang up. */
+int http_answer(struct sock *s, const struct answer *w) __attribute__((warn_unused_result));
+int http_refuse(struct sock *s, enum eio_refusal r, bool close) __attribute__((warn_unused_result));
+/* The same from outside of the socket's own callbacks. */
+void http_answer_later(struct sock *s, const struct answer *w);
+
+/* polling.c */
+int polling_start(struct err *e) __attribute__((warn_unused_result));
+void polling_stop(void);
+int polling_open(struct sock *s, const struct request *r) __attribute__((warn_unused_result));
+int polling_get(struct sock *s, struct link *l) __attribute__((warn_unused_result));
+int polling_post(struct sock *s, const struct request *r, struct link *l, enum eio_refusal refusal) __attribute__((warn_unused_result));
+int polling_body(struct sock *s, const char *p, size_t len) __attribute__((warn_unused_result));
+int polling_body_end(struct sock *s) __attribute__((warn_unused_result));
+bool polling_ready(const struct link *l); /* a GET waits */
+void polling_flush(struct link *l);       /* answers it, if something is queued */
+void polling_answer(struct link *l, const char *tail); /* answers it with what is queued and, behind it, `tail` (or NULL) */
+void polling_release(struct link *l);     /* answers it with a noop and leaves the queue alone */
+bool polling_held_gone(struct link *l);   /* the waiting GET's peer has hung up */
+
+/* websocket.c */
+void websocket_open(struct sock *s, const struct request *r, struct link *l); /* l: the session to upgrade, or NULL: a new one */
+int websocket_receive(struct sock *s, const void *p, size_t len) __attribute__((warn_unused_result));
+bool websocket_ready(const struct link *l);
+void websocket_flush(struct link *l);
+void websocket_end(struct sock *s, uint16_t code); /* close frame; lets go of the link */
+
+#endif
