@@ -64,10 +64,10 @@ bool req_is_user(const struct req *r)
     return r->caller == CALLER_USER;
 }
 
-int req_check(struct req *r, const char *component, const json_t *value, struct err *e)
+int req_check(struct req *r, const char *writable, const json_t *value, struct err *e)
 {
     struct schema_report *report = arena_alloc(r->arena, sizeof(*report));
-    if (spec_check_component(component, value, report) == 0) {
+    if (spec_check_writable(writable, value, report) == 0) {
         return 0;
     }
     r->report = report;

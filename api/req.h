@@ -106,8 +106,8 @@ int64_t req_time(const json_t *object, const char *name);
 int req_if_match(const struct req *r, int64_t *version_r, struct err *e) __attribute__((warn_unused_result));
 bool req_is_user(const struct req *r);
 
-/* Checks a value against a component of the specification ("UserFields"); -1 ERR_VALIDATION_FAILED with the report attached. */
-int req_check(struct req *r, const char *component, const json_t *value, struct err *e) __attribute__((warn_unused_result));
+/* Checks what a merge patch has left against x-writable of the specification ("UserFields"); -1 ERR_VALIDATION_FAILED with the report attached. */
+int req_check(struct req *r, const char *writable, const json_t *value, struct err *e) __attribute__((warn_unused_result));
 /* -1 ERR_VALIDATION_FAILED at `pointer` when the compact text of value is longer than max bytes. NULL passes. */
 int req_check_size(struct req *r, const json_t *value, size_t max, const char *pointer, struct err *e) __attribute__((warn_unused_result));
 

@@ -12,7 +12,7 @@
 static struct {
     struct arena *arena;
     json_t *document;
-    const json_t *schemas;
+    const json_t *schemas, *writable;
     struct operation operations[OPERATIONS_MAX];
     int count;
     const char *text;
@@ -129,14 +129,24 @@ static int load_path(const char *path, const json_t *path_item, struct err *e)
     return 0;
 }
 
+static int lint_all(const json_t *schemas, struct err *e)
+{
+    const char *name;
+    json_t *one;
+    json_object_foreach ((json_t *)schemas, name, one) {
+        if (schema_lint(spec.document, one, e) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int load_paths(struct err *e)
 {
     const char *name;
     json_t *one;
-    json_object_foreach ((json_t *)spec.schemas, name, one) {
-        if (schema_lint(spec.document, one, e) < 0) {
-            return -1;
-        }
+    if (lint_all(spec.schemas, e) < 0 || lint_all(spec.writable, e) < 0) {
+        return -1;
     }
     json_object_foreach (json_object_get(spec.document, "paths"), name, one) {
         if (load_path(name, one, e) < 0) {
@@ -167,6 +177,7 @@ int spec_load(struct err *e)
         return -1;
     }
     spec.schemas = json_object_get(json_object_get(spec.document, "components"), "schemas");
+    spec.writable = json_object_get(spec.document, "x-writable");
     spec.text = json_write(spec.arena, spec.document, &spec.len);
     return load_paths(e);
 }
@@ -232,9 +243,9 @@ int spec_check(const json_t *schema, const json_t *value, struct schema_report *
     return schema_check(spec.document, schema, value, report_r);
 }
 
-int spec_check_component(const char *name, const json_t *value, struct schema_report *report_r)
+int spec_check_writable(const char *name, const json_t *value, struct schema_report *report_r)
 {
-    const json_t *schema = json_object_get(spec.schemas, name);
+    const json_t *schema = json_object_get(spec.writable, name);
     assert(schema != NULL);
     return schema_check(spec.document, schema, value, report_r);
 }

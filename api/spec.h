@@ -29,8 +29,8 @@ const struct operation *spec_operation(const char *id);
 void spec_type_query(const struct operation *op, json_t *values);
 
 int spec_check(const json_t *schema, const json_t *value, struct schema_report *report_r) __attribute__((warn_unused_result));
-/* Against components.schemas[name]. */
-int spec_check_component(const char *name, const json_t *value, struct schema_report *report_r) __attribute__((warn_unused_result));
+/* Against x-writable[name]: what a merge patch must leave. */
+int spec_check_writable(const char *name, const json_t *value, struct schema_report *report_r) __attribute__((warn_unused_result));
 
 /* Does a reply conform? -1 and *e says how not: the status or media type is not documented, or the body does not fit. */
 int spec_check_reply(const struct operation *op, int status, const char *type, const char *body, size_t len, struct err *e) __attribute__((warn_unused_result));
