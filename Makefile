@@ -35,7 +35,8 @@ CFLAGS_storage := -DPARLEY_STORAGE $(shell pkg-config --cflags libpq hiredis 2>/
 # ---- what is built of what ----
 src = $(sort $(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
-COMMON := $(call obj,$(call src,core) $(filter-out storage/migrate_main.c,$(call src,storage)) $(call src,tenants)) $(BUILD)/embed_data.o
+STORE := $(call obj,$(call src,core) $(filter-out storage/migrate_main.c,$(call src,storage))) $(BUILD)/embed_data.o
+COMMON := $(STORE) $(call obj,$(call src,tenants))
 # Parts of the gateway that do no I/O: unit tests link them.
 PURE := $(call obj,$(wildcard realtime/engineio*.c realtime/socketio*.c))
 EMBEDDED := $(foreach f,$(sort $(wildcard migrations/0*.sql openapi/*.yaml)),$(f)=$(f)) \
@@ -52,17 +53,17 @@ $(BUILD)/parley-api: $(call obj,$(call src,api)) $(COMMON)
 $(BUILD)/parley-realtime: $(call obj,$(call src,realtime)) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lwebsockets -o $@
-$(BUILD)/parley-migrate: $(BUILD)/storage/migrate_main.o $(COMMON)
+$(BUILD)/parley-migrate: $(BUILD)/storage/migrate_main.o $(STORE)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 $(BUILD)/unit/%: tests/unit/%.c $(COMMON) $(PURE)
 	$(call say,LD)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -DPARLEY_TEST $(LDFLAGS) $< $(PURE) $(COMMON) $(LIBS) -lcmocka -o $@
-$(BUILD)/stored/%: tests/storage/%.c $(COMMON)
+$(BUILD)/stored/%: tests/storage/%.c $(STORE)
 	$(call say,LD)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(CFLAGS_storage) $(LDFLAGS) $< $(COMMON) $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS) $(CFLAGS_storage) $(LDFLAGS) $< $(STORE) $(LIBS) -lcmocka -o $@
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(call say,CC)
