@@ -16,10 +16,15 @@ int registry_start(const struct config *c, struct err *e) __attribute__((warn_un
  * ERR_STORAGE_UNAVAILABLE. */
 int registry_get(struct arena *a, const struct app_id *app, const struct tenant **t_r, struct err *e) __attribute__((warn_unused_result));
 
+/* The same whatever the app's status is, for whoever has not verified a credential yet: 1, 0 (no such app), -1 ERR_STORAGE_UNAVAILABLE. The caller must check
+ * tenant_active() before acting for it; registry_inactive() says why it may not. */
+int registry_find(struct arena *a, const struct app_id *app, const struct tenant **t_r, struct err *e) __attribute__((warn_unused_result));
+int registry_inactive(const struct tenant *t, struct err *e);
+
 /* Without I/O: the newest known state of t's app with one more reference (tenant_unref it), or t itself. For long-lived connections, on the loop thread. */
 struct tenant *registry_current(const struct tenant *t);
 
-void registry_invalidate(const struct app_id *app);
+void registry_invalidate(const struct app_id *app); /* all zero bits: every app */
 
 /* For operator and provisioning code: a new app's sealed id key; opening and sealing signing secrets, bound to (app, what). */
 uint8_t *registry_seal(struct arena *a, const struct app_id *app, const char *what, const void *secret, size_t len, size_t *len_r);

@@ -11,6 +11,12 @@
 /* A random HS256 secret, sealed for (app, kid): fills kid, alg, secret_sealed, issuer (the deployment's). secret_r: base64url of the 32 bytes, shown once. */
 void signing_keys_new_hs256(struct arena *a, const struct app_id *app, struct signing_key *k_r, const char **secret_r);
 
+const char *signing_keys_new_kid(struct arena *a); /* 16 random bytes in base64url */
+
+/* The HS256 secret of a key's row; the caller wipes it. */
+int signing_keys_open(struct arena *a, const struct app_id *app, const struct signing_key *k, uint8_t **secret_r, size_t *len_r, struct err *e)
+    __attribute__((warn_unused_result));
+
 /* Reads a public JWK into PEM. kid: that of the JWK when it has one of 8–64 [A-Za-z0-9_-], else random. issuer NULL = the deployment's. -1 ERR_VALIDATION_FAILED
  * with a pointer below /jwk: private members present, wrong kty, curve, size, alg. */
 int signing_keys_from_jwk(struct arena *a, const char *alg, const json_t *jwk, const char *issuer, struct signing_key *k_r, struct err *e)
