@@ -176,9 +176,10 @@ void eio_make_sid(const char *node, char out[EIO_SID_LEN + 1])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     unsigned char random[EIO_SID_LEN];
+    size_t named = strnlen(node, EIO_NODE_LEN);
     crypto_random(random, sizeof(random));
-    for (int i = 0; i < EIO_SID_LEN; i++) {
-        out[i] = i < EIO_NODE_LEN && node[i] != '\0' ? node[i] : digits[random[i] & 63];
+    for (size_t i = 0; i < EIO_SID_LEN; i++) {
+        out[i] = i < named ? node[i] : digits[random[i] & 63];
     }
     out[EIO_SID_LEN] = '\0';
 }
