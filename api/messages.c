@@ -119,7 +119,7 @@ static int reply_message(struct req *r, int status, const struct entry *en)
     char *body = arena_dup(r->arena, text.data, text.len);
     size_t len = text.len;
     buf_free(&text);
-    return reply_text(r, status, "application/json", body, len);
+    return reply_bytes(r, status, "application/json", body, len);
 }
 
 /* A repeated client_msg_id is answered with what was stored the first time. */
@@ -265,5 +265,5 @@ int api_messages_list(struct req *r, struct err *e)
     int64_t newest = older(c.last_seq, w.before == INT64_MAX ? INT64_MAX : w.before - 1);
     bool more = w.count > 0 && (after >= 0 ? w.entries[w.count - 1].seq < newest : w.entries[0].seq > w.after + 1);
     const char *text = encode_page(r, &w, more, strcmp(json_str(r->query, "direction", "asc"), "desc") == 0, &len);
-    return reply_text(r, 200, "application/json", text, len);
+    return reply_bytes(r, 200, "application/json", text, len);
 }

@@ -85,7 +85,7 @@ int req_check_size(struct req *r, const json_t *value, size_t max, const char *p
 
 /* ---- replies ---- */
 
-int reply_text(struct req *r, int status, const char *type, const char *text, size_t len)
+int reply_bytes(struct req *r, int status, const char *type, const char *text, size_t len)
 {
     r->reply.status = status;
     r->reply.type = type;
@@ -98,12 +98,12 @@ int reply_json(struct req *r, int status, const json_t *body)
 {
     size_t len;
     const char *text = json_write(r->arena, body, &len);
-    return reply_text(r, status, "application/json", text, len);
+    return reply_bytes(r, status, "application/json", text, len);
 }
 
 int reply_empty(struct req *r, int status)
 {
-    return reply_text(r, status, NULL, "", 0);
+    return reply_bytes(r, status, NULL, "", 0);
 }
 
 void reply_header(struct req *r, const char *name, const char *value)

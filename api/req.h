@@ -113,7 +113,7 @@ int req_check_size(struct req *r, const json_t *value, size_t max, const char *p
 
 /* Replies; all return 0. Bodies belong to the arena. */
 int reply_json(struct req *r, int status, const json_t *body);
-int reply_text(struct req *r, int status, const char *type, const char *text, size_t len);
+int reply_bytes(struct req *r, int status, const char *type, const char *text, size_t len);
 int reply_empty(struct req *r, int status);
 /* A single resource with its strong ETag; GET and a fitting If-None-Match make it a 304. */
 int reply_resource(struct req *r, int status, const json_t *body, int64_t version);

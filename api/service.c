@@ -62,7 +62,7 @@ int api_service_openapi(struct req *r, struct err *e)
     const char *text = spec_text(&len);
     (void)e;
     r->reply.cache_control = "public, max-age=300";
-    return reply_text(r, 200, "application/json", text, len);
+    return reply_bytes(r, 200, "application/json", text, len);
 }
 
 int api_service_asyncapi(struct req *r, struct err *e)
@@ -71,7 +71,7 @@ int api_service_asyncapi(struct req *r, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "This build has no description of the realtime interface.");
     }
     r->reply.cache_control = "public, max-age=300";
-    return reply_text(r, 200, "application/json", asyncapi, asyncapi_len);
+    return reply_bytes(r, 200, "application/json", asyncapi, asyncapi_len);
 }
 
 /* ---- probes ---- */
@@ -80,7 +80,7 @@ int api_service_asyncapi(struct req *r, struct err *e)
 
 static int plain(struct req *r, int status, const char *text)
 {
-    return reply_text(r, status, PLAIN, text, strlen(text));
+    return reply_bytes(r, status, PLAIN, text, strlen(text));
 }
 
 int api_service_livez(struct req *r, struct err *e)
@@ -122,5 +122,5 @@ int api_service_metrics(struct req *r, struct err *e)
     const char *text = arena_dup(r->arena, out.data, out.len);
     size_t len = out.len;
     buf_free(&out);
-    return reply_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", text, len);
+    return reply_bytes(r, 200, "text/plain; version=0.0.4; charset=utf-8", text, len);
 }

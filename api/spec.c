@@ -45,7 +45,12 @@ static json_t *parameters_schema(const json_t *path_item, const json_t *operatio
             }
         }
     }
-    return json_own(spec.arena, json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", properties, "required", required, "additionalProperties", 0));
+    json_t *schema = json_own(spec.arena, json_pack("{s:s, s:o, s:b}", "type", "object", "properties", properties, "additionalProperties", 0));
+    if (json_array_size(required) > 0) {
+        json_object_set(schema, "required", required);
+    }
+    json_decref(required);
+    return schema;
 }
 
 static int load_operation(const json_t *path_item, const json_t *operation, struct err *e)
