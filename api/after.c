@@ -98,7 +98,8 @@ void after_membership(const struct tenant *t, struct arena *a, const struct user
     const char *text = json_write(a, payload, &len);
     struct bus_item *items = arena_array(a, (size_t)n, sizeof(*items));
     for (int i = 0; i < n; i++) {
-        items[i] = (struct bus_item){.kind = BUS_USER, .app = *tenant_app(t), .user = users[i], .event = event, .payload = text, .payload_len = len, .rejoin = true};
+        items[i] = (struct bus_item){
+            .kind = BUS_USER, .app = *tenant_app(t), .user = users[i], .event = event, .payload = text, .payload_len = len, .rejoin = true};
     }
     node_id(self);
     bus_publish_to_nodes(self, nodes, count, items, n);

@@ -21,6 +21,7 @@ void after_user(const struct app_id *app, const struct user_id *user);
 void after_entry(const struct append *row);
 
 /* Tells users that a conversation came ("conversation.added") or went ("conversation.removed"); their gateways read their memberships anew. */
-void after_membership(const struct tenant *t, struct arena *a, const struct user_id *users, int n, const char *event, const json_t *payload);
+void after_membership(const struct tenant *t, struct arena *a, const struct user_id *users, int n, const char *event,
+                      const json_t *payload);
 
 #endif

@@ -64,7 +64,8 @@ int api_apps_create(struct req *r, struct err *e)
     if (req_check_size(r, metadata, METADATA_MAX, "/metadata", e) < 0 || registry_check_settings(features, limits, origins, e) < 0) {
         return -1;
     }
-    if (signing_keys_provision(platform_get(), r->arena, json_str(r->body, "name", ""), features, limits, metadata, origins, &app, &key, e) < 0) {
+    if (signing_keys_provision(platform_get(), r->arena, json_str(r->body, "name", ""), features, limits, metadata, origins, &app, &key,
+                               e) < 0) {
         return -1;
     }
     json_t *body = app_json(r->arena, &app);
@@ -87,8 +88,9 @@ int api_apps_read(struct req *r, struct err *e)
 /* The members a merge patch works on. */
 static json_t *writable(struct req *r, const struct app *app, bool by_operator)
 {
-    json_t *v = json_own(r->arena, json_pack("{s:s, s:O, s:O, s:I, s:O}", "name", app->name, "features", app->features, "origins", app->origins,
-                                             "token_ttl_seconds", (json_int_t)app->token_ttl_seconds, "metadata", app->metadata));
+    json_t *v =
+        json_own(r->arena, json_pack("{s:s, s:O, s:O, s:I, s:O}", "name", app->name, "features", app->features, "origins", app->origins,
+                                     "token_ttl_seconds", (json_int_t)app->token_ttl_seconds, "metadata", app->metadata));
     if (by_operator) {
         json_object_set_new(v, "status", json_string(app->status));
         json_object_set(v, "limits", app->limits);
@@ -102,7 +104,8 @@ static int patched(struct req *r, const struct app *app, bool by_operator, struc
     struct app_change c = {.expected_version = app->version};
     int64_t version;
     json_merge_patch(v, r->body);
-    const json_t *features = json_object_get(v, "features"), *limits = json_object_get(v, "limits"), *origins = json_object_get(v, "origins");
+    const json_t *features = json_object_get(v, "features"), *limits = json_object_get(v, "limits"),
+                 *origins = json_object_get(v, "origins");
     if (req_if_match(r, &version, e) < 0) {
         return -1;
     }

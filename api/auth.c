@@ -83,7 +83,8 @@ static int check_platform(struct req *r, const char *text, struct err *e)
 static int check_key(struct req *r, const char *text, struct err *e)
 {
     if (r->headers.origin != NULL) {
-        return err_set(e, ERR_SECRET_KEY_IN_BROWSER, "A browser sent this key, so it is no secret any more: revoke it, and give browsers user tokens.");
+        return err_set(e, ERR_SECRET_KEY_IN_BROWSER,
+                       "A browser sent this key, so it is no secret any more: revoke it, and give browsers user tokens.");
     }
     if (strncmp(text, "ply_adm_", 8) == 0) {
         return err_set(e, ERR_INVALID_API_KEY, "The platform-admin key works on the operator's listener alone.");
@@ -123,10 +124,10 @@ static int identify(struct req *r, struct err *e)
     }
     if (text == NULL) {
         return err_set(e, ERR_MISSING_CREDENTIALS, "Send \"Authorization: Bearer …\" with %s.",
-                       r->admin                      ? "the platform-admin key"
-                       : r->route->auth == AUTH_U    ? "a user token"
-                       : r->route->auth == AUTH_KU   ? "an API key or a user token"
-                                                     : "an API key");
+                       r->admin                    ? "the platform-admin key"
+                       : r->route->auth == AUTH_U  ? "a user token"
+                       : r->route->auth == AUTH_KU ? "an API key or a user token"
+                                                   : "an API key");
     }
     if (r->admin) {
         return check_platform(r, text, e);

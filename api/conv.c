@@ -53,8 +53,8 @@ int conv_append(struct req *r, struct append *row, struct err *e)
     return 0;
 }
 
-int conv_control(struct req *r, const struct conv_id *conv, enum entry_kind kind, const json_t *body, int64_t expected_version, struct append *row_r,
-                 struct err *e)
+int conv_control(struct req *r, const struct conv_id *conv, enum entry_kind kind, const json_t *body, int64_t expected_version,
+                 struct append *row_r, struct err *e)
 {
     size_t len;
     struct user_id actor = conv_actor(r);
@@ -115,9 +115,11 @@ void conv_encode_message(struct buf *out, const struct entry *en, bool for_sende
         entry_encode(out, en, for_sender);
         return;
     }
-    buf_addf(out, "{\"id\":\"%s\",\"conversation_id\":\"%s\",\"seq\":%lld,\"sender_id\":\"%s\",\"created_at\":\"%s\",\"type\":\"system\",\"event\":\"%s\",\"data\":",
-             msg_id_print(&en->mid, id), conv_id_print(&en->conv, conv), (long long)en->seq, en->sender.s, clock_format(en->created_ms, created),
-             entry_event(en->kind) != NULL ? entry_event(en->kind) : "unknown");
+    buf_addf(out,
+             "{\"id\":\"%s\",\"conversation_id\":\"%s\",\"seq\":%lld,\"sender_id\":\"%s\",\"created_at\":\"%s\",\"type\":\"system\","
+             "\"event\":\"%s\",\"data\":",
+             msg_id_print(&en->mid, id), conv_id_print(&en->conv, conv), (long long)en->seq, en->sender.s,
+             clock_format(en->created_ms, created), entry_event(en->kind) != NULL ? entry_event(en->kind) : "unknown");
     buf_add(out, en->body, en->body_len);
     buf_addc(out, '}');
 }

@@ -7,7 +7,8 @@
 #include "storage/outbox.h"
 
 /* The conversation named by a path parameter. -1: ERR_NOT_FOUND; for a user who is no member now ERR_NOT_A_MEMBER. me_r (may be NULL): the user's membership. */
-int conv_find(struct req *r, const char *param, struct conversation *c_r, struct member *me_r, struct err *e) __attribute__((warn_unused_result));
+int conv_find(struct req *r, const char *param, struct conversation *c_r, struct member *me_r, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* The user whose act an entry records: the token's, or "" for an API key. */
 struct user_id conv_actor(const struct req *r);
@@ -17,8 +18,8 @@ struct user_id conv_actor(const struct req *r);
 int conv_append(struct req *r, struct append *row, struct err *e) __attribute__((warn_unused_result));
 
 /* The same for a control entry of a group. expected_version 0 = any. */
-int conv_control(struct req *r, const struct conv_id *conv, enum entry_kind kind, const json_t *body, int64_t expected_version, struct append *row_r,
-                 struct err *e) __attribute__((warn_unused_result));
+int conv_control(struct req *r, const struct conv_id *conv, enum entry_kind kind, const json_t *body, int64_t expected_version,
+                 struct append *row_r, struct err *e) __attribute__((warn_unused_result));
 
 /* Tells users that they are in now (with the conversation as it is) or out. */
 void conv_announce(struct req *r, const struct conversation *c, const struct user_id *users, int n);

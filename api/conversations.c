@@ -49,8 +49,9 @@ static int whose_list(struct req *r, struct user_id *user_r, struct err *e)
 {
     const char *member = json_str(r->query, "member", NULL);
     if (!req_is_user(r)) {
-        return member != NULL && user_id_parse(member, user_r) == 0 ? 0
-                                                                    : err_at(e, ERR_VALIDATION_FAILED, "/member", "Name the user whose conversations to list.");
+        return member != NULL && user_id_parse(member, user_r) == 0
+                   ? 0
+                   : err_at(e, ERR_VALIDATION_FAILED, "/member", "Name the user whose conversations to list.");
     }
     *user_r = r->user.id;
     bool own = member == NULL || strcmp(member, r->user.id.s) == 0;
@@ -83,7 +84,8 @@ static json_t *list_item(struct req *r, const struct user_id *user, const struct
 int api_conversations_list(struct req *r, struct err *e)
 {
     struct page page;
-    struct memberships_query q = {.kind = json_str(r->query, "kind", NULL), .updated_after_ms = req_time(r->query, "updated_after"), .with_last = true};
+    struct memberships_query q = {
+        .kind = json_str(r->query, "kind", NULL), .updated_after_ms = req_time(r->query, "updated_after"), .with_last = true};
     struct membership *m;
     int count;
     if (whose_list(r, &q.user, e) < 0 || page_start(r, &page, e) < 0) {

@@ -20,6 +20,7 @@ void cursor_start(const uint8_t key[32]);
 char *cursor_write(struct arena *a, const char *query, const struct cursor *c);
 
 /* -1: ERR_INVALID_CURSOR (not one of ours) or ERR_CURSOR_MISMATCH (made for another query). */
-int cursor_read(struct arena *a, const char *query, const char *text, struct cursor *c_r, struct err *e) __attribute__((warn_unused_result));
+int cursor_read(struct arena *a, const char *query, const char *text, struct cursor *c_r, struct err *e)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -18,7 +18,8 @@ int api_groups_list(struct req *r, struct err *e)
     if (page_start(r, &page, e) < 0) {
         return -1;
     }
-    struct groups_query q = {.external_id = json_str(r->query, "external_id", NULL), .updated_after_ms = req_time(r->query, "updated_after")};
+    struct groups_query q = {.external_id = json_str(r->query, "external_id", NULL),
+                             .updated_after_ms = req_time(r->query, "updated_after")};
     q.limit = page.limit + 1;
     q.after_ms = page.at.ms;
     if (who != NULL && user_id_parse(who, &member) == 0) {
@@ -111,8 +112,9 @@ int api_groups_create(struct req *r, struct err *e)
     if (req_check_size(r, metadata, METADATA_MAX, "/metadata", e) < 0) {
         return -1;
     }
-    json_t *body = json_pack("{s:s, s:s, s:s*, s:O*, s:O}", "kind", json_str(r->body, "kind", "group"), "name", json_str(r->body, "name", ""), "external_id",
-                             json_str(r->body, "external_id", NULL), "metadata", metadata, "members", members);
+    json_t *body =
+        json_pack("{s:s, s:s, s:s*, s:O*, s:O}", "kind", json_str(r->body, "kind", "group"), "name", json_str(r->body, "name", ""),
+                  "external_id", json_str(r->body, "external_id", NULL), "metadata", metadata, "members", members);
     if (conv_control(r, &id, ENTRY_GROUP_CREATED, json_own(r->arena, body), 0, &row, e) < 0 || read_again(r, &id, &c, e) < 0) {
         return -1;
     }
@@ -238,7 +240,8 @@ int api_roles_put(struct req *r, struct err *e)
     bool made;
     json_t *role;
     const char *name = req_param(r, "name");
-    if (groups_role_put(r->tenant, r->arena, name, json_object_get(r->body, "permissions"), &made, e) < 0 || find_role(r, name, &role, e) < 0) {
+    if (groups_role_put(r->tenant, r->arena, name, json_object_get(r->body, "permissions"), &made, e) < 0 ||
+        find_role(r, name, &role, e) < 0) {
         return -1;
     }
     return reply_json(r, made ? 201 : 200, role);

@@ -8,10 +8,10 @@
 #include <stdbool.h>
 
 void health_start(void);
-void health_drain(void);               /* not ready from now on */
+void health_drain(void); /* not ready from now on */
 
 /* Ready, leaving out the checks in `exclude` (a comma-separated list; NULL = none)? text_r (may be NULL): one line a check, "[+]postgres ok". */
 bool health_ready(struct arena *a, const char *exclude, const char **text_r);
-bool health_started(void);             /* has been ready once */
+bool health_started(void); /* has been ready once */
 
 #endif

@@ -89,7 +89,8 @@ int api_keys_create(struct req *r, struct err *e)
     struct apikey k = {.id = key_id_new(), .name = json_str(r->body, "name", ""), .mode = json_str(r->body, "mode", "live")};
     json_t *cidrs = json_object_get(r->body, "cidrs");
     k.expires_ms = req_time(r->body, "expires_at");
-    if (check_scopes(r, json_object_get(r->body, "scopes"), &scopes, e) < 0 || check_cidrs(cidrs, e) < 0 || check_expiry(k.expires_ms, e) < 0) {
+    if (check_scopes(r, json_object_get(r->body, "scopes"), &scopes, e) < 0 || check_cidrs(cidrs, e) < 0 ||
+        check_expiry(k.expires_ms, e) < 0) {
         return -1;
     }
     struct apikey_text text;

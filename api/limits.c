@@ -6,11 +6,11 @@
 #include <pthread.h>
 
 #define SHARDS 64
-#define SLOTS 2048                     /* a shard; a power of two */
+#define SLOTS 2048 /* a shard; a power of two */
 #define PROBES 8
 
 struct slot {
-    uint64_t name;                     /* 0 = free */
+    uint64_t name; /* 0 = free */
     int64_t used_ms;
     struct rate_bucket bucket;
 };
@@ -21,7 +21,7 @@ static struct shard {
 
 static struct {
     struct rate_limit key, user, failed_auth;
-    uint8_t salt[16];                  /* names cannot be made to collide */
+    uint8_t salt[16]; /* names cannot be made to collide */
 } limits;
 
 void limits_start(const struct config *c)
@@ -73,8 +73,8 @@ static struct slot *find_slot(struct shard *s, uint64_t name)
     return oldest;
 }
 
-static bool take(const char *kind, const char *who, const struct rate_limit *limit, uint32_t cost, int64_t now_ms, int64_t *retry_after_ms_r,
-                 uint32_t *left_r)
+static bool take(const char *kind, const char *who, const struct rate_limit *limit, uint32_t cost, int64_t now_ms,
+                 int64_t *retry_after_ms_r, uint32_t *left_r)
 {
     uint64_t name = hash_name(kind, who);
     struct shard *s = &shards[name >> 58 & (SHARDS - 1)];
@@ -90,7 +90,8 @@ static bool take(const char *kind, const char *who, const struct rate_limit *lim
     return taken;
 }
 
-bool limits_take(const char *kind, const char *who, const struct rate_limit *limit, uint32_t cost, int64_t *retry_after_ms_r, uint32_t *left_r)
+bool limits_take(const char *kind, const char *who, const struct rate_limit *limit, uint32_t cost, int64_t *retry_after_ms_r,
+                 uint32_t *left_r)
 {
     return take(kind, who, limit, cost, clock_mono_ms() + 1, retry_after_ms_r, left_r);
 }

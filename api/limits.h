@@ -14,7 +14,8 @@ struct rate_limit limits_per_user(void);
 
 /* Takes `cost` tokens from the bucket (kind, who). False: not there; *retry_after_ms_r says when. left_r: whole tokens left (both may be NULL). A table that is
  * full forgets the bucket unused longest. */
-bool limits_take(const char *kind, const char *who, const struct rate_limit *limit, uint32_t cost, int64_t *retry_after_ms_r, uint32_t *left_r);
+bool limits_take(const char *kind, const char *who, const struct rate_limit *limit, uint32_t cost, int64_t *retry_after_ms_r,
+                 uint32_t *left_r);
 
 /* Counts a refused credential of an address. False: the address has had more than its share in a minute. */
 bool limits_auth_failed(const char *ip, int64_t *retry_after_ms_r);

@@ -34,7 +34,8 @@ static int explain(int why, const char *address, int port, const char *variables
     if (why == EACCES) {
         return err_set(e, ERR_INTERNAL, "Port %d needs a privilege this user lacks; set %s_PORT to one above 1023.", port, variables);
     }
-    return err_set(e, ERR_INTERNAL, "Cannot listen on %s port %d (%s); set %s_ADDRESS to an address of this machine.", address, port, strerror(why), variables);
+    return err_set(e, ERR_INTERNAL, "Cannot listen on %s port %d (%s); set %s_ADDRESS to an address of this machine.", address, port,
+                   strerror(why), variables);
 }
 
 int listen_on(const char *address, int port, const char *variables, struct err *e)

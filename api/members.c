@@ -49,7 +49,7 @@ static int current(struct req *r, const struct conv_id *id, const struct user_id
 struct wish {
     struct user_id user;
     const char *role;
-    int status;                        /* 201 new, 200 otherwise */
+    int status; /* 201 new, 200 otherwise */
     struct member now;
 };
 
@@ -109,7 +109,8 @@ static int join_together(struct req *r, const struct conv_id *id, struct wish *w
     int joined = 0;
     for (int i = 0; i < n; i++) {
         if (is_new[i]) {
-            json_array_append_new(members, json_pack("{s:s, s:s}", "user_id", w[i].user.s, "role", w[i].role != NULL ? w[i].role : "member"));
+            json_array_append_new(members,
+                                  json_pack("{s:s, s:s}", "user_id", w[i].user.s, "role", w[i].role != NULL ? w[i].role : "member"));
             users[joined++] = w[i].user;
         }
     }

@@ -154,7 +154,7 @@ int api_messages_send(struct req *r, struct err *e)
 /* ---- history ---- */
 
 struct range {
-    int64_t after, before;             /* what the caller may see: after < seq < before */
+    int64_t after, before; /* what the caller may see: after < seq < before */
     struct entry *entries;
     int count;
 };
@@ -208,7 +208,8 @@ static int read_after(struct req *r, const struct conv_id *id, struct range *w, 
 static int read_around(struct req *r, const struct conv_id *id, struct range *w, int64_t around, int limit, struct err *e)
 {
     struct range older_half = *w;
-    if (read_before(r, id, &older_half, around + 1, limit - limit / 2, e) < 0 || (limit > 1 && read_after(r, id, w, around, limit / 2, e) < 0)) {
+    if (read_before(r, id, &older_half, around + 1, limit - limit / 2, e) < 0 ||
+        (limit > 1 && read_after(r, id, w, around, limit / 2, e) < 0)) {
         return -1;
     }
     int n = older_half.count + w->count;
@@ -245,7 +246,8 @@ int api_messages_list(struct req *r, struct err *e)
     struct range w;
     size_t len;
     int limit = (int)json_int(r->query, "limit", HISTORY_LIMIT), read;
-    int64_t before = json_int(r->query, "before_seq", -1), after = json_int(r->query, "after_seq", -1), around = json_int(r->query, "around_seq", -1);
+    int64_t before = json_int(r->query, "before_seq", -1), after = json_int(r->query, "after_seq", -1),
+            around = json_int(r->query, "around_seq", -1);
     if ((before >= 0) + (after >= 0) + (around >= 0) > 1) {
         return err_at(e, ERR_VALIDATION_FAILED, "/before_seq", "Give at most one of before_seq, after_seq and around_seq.");
     }

@@ -34,7 +34,8 @@ int page_start(struct req *r, struct page *p, struct err *e)
 int page_reply(struct req *r, const struct page *p, json_t *data, bool more, const struct cursor *last)
 {
     const char *next = more ? cursor_write(r->arena, p->query, last) : NULL;
-    json_t *body = json_own(r->arena, json_pack("{s:O, s:b, s:s?, s:n}", "data", data, "has_more", more, "next_cursor", next, "prev_cursor"));
+    json_t *body =
+        json_own(r->arena, json_pack("{s:O, s:b, s:s?, s:n}", "data", data, "has_more", more, "next_cursor", next, "prev_cursor"));
     return reply_json(r, 200, body);
 }
 

@@ -9,9 +9,9 @@
 
 struct page {
     int limit;
-    bool continued;                    /* there is a cursor: `at` is the last row seen */
+    bool continued; /* there is a cursor: `at` is the last row seen */
     struct cursor at;
-    const char *query;                 /* what the cursor belongs to */
+    const char *query; /* what the cursor belongs to */
 };
 
 /* Reads limit and cursor of the query. */

@@ -8,8 +8,8 @@
 struct peer;
 
 struct peer *peers_add(int fd);
-void peers_step(struct peer *p);       /* the step is done: the next one has its whole time */
-void peers_remove(struct peer *p);     /* before its descriptor is closed */
+void peers_step(struct peer *p);   /* the step is done: the next one has its whole time */
+void peers_remove(struct peer *p); /* before its descriptor is closed */
 int peers_count(void);
 
 /* Once: the thread that ends connections past their deadline. */

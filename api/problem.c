@@ -18,8 +18,8 @@ json_t *problem_json(struct arena *a, const struct err *e)
     int status = err_http_status(e->code);
     const char *type = status == 429 ? QUOTA_EXCEEDED : arena_printf(a, "%s/errors/%s", docs, err_name(e->code));
     const char *detail = status >= 500 ? "The request could not be served; try again, and quote request_id when it persists." : e->msg;
-    return json_own(a, json_pack("{s:s, s:s, s:i, s:s, s:s, s:b}", "type", type, "title", err_title(e->code), "status", status, "detail", detail, "code",
-                                 err_name(e->code), "retryable", err_retryable(e->code)));
+    return json_own(a, json_pack("{s:s, s:s, s:i, s:s, s:s, s:b}", "type", type, "title", err_title(e->code), "status", status, "detail",
+                                 detail, "code", err_name(e->code), "retryable", err_retryable(e->code)));
 }
 
 static json_t *one_error(const char *pointer, const char *code, const char *detail)

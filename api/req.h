@@ -24,15 +24,15 @@
 
 /* The request headers that anything here looks at. */
 #define REQ_HEADERS(H) \
-    H(authorization,   "Authorization") \
-    H(content_type,    "Content-Type") \
+    H(authorization, "Authorization") \
+    H(content_type, "Content-Type") \
     H(content_encoding, "Content-Encoding") \
-    H(if_match,        "If-Match") \
-    H(if_none_match,   "If-None-Match") \
-    H(origin,          "Origin") \
-    H(parley_app,      "Parley-App") \
-    H(request_id,      "X-Request-Id") \
-    H(cors_method,     "Access-Control-Request-Method")
+    H(if_match, "If-Match") \
+    H(if_none_match, "If-None-Match") \
+    H(origin, "Origin") \
+    H(parley_app, "Parley-App") \
+    H(request_id, "X-Request-Id") \
+    H(cors_method, "Access-Control-Request-Method")
 
 struct req_headers {
 #define H(field, name) const char *field;
@@ -48,14 +48,14 @@ struct reply_header {
 #define REPLY_HEADERS_MAX 20
 
 struct reply {
-    int status;                        /* 0 = none yet */
-    const char *type;                  /* media type of the body */
-    const char *body;                  /* in the arena */
+    int status;       /* 0 = none yet */
+    const char *type; /* media type of the body */
+    const char *body; /* in the arena */
     size_t len;
     struct reply_header headers[REPLY_HEADERS_MAX];
     int header_count;
-    const char *cache_control;         /* NULL: no-store */
-    bool close;                        /* the connection ends with this reply */
+    const char *cache_control; /* NULL: no-store */
+    bool close;                /* the connection ends with this reply */
 };
 
 struct route;
@@ -64,32 +64,32 @@ struct operation;
 struct req {
     struct arena *arena;
     /* From the listener. */
-    bool admin;                        /* came over the operator's listener */
+    bool admin; /* came over the operator's listener */
     const char *method;
-    const char *target;                /* as sent: path, "?", query */
+    const char *target; /* as sent: path, "?", query */
     char ip[48];
     struct req_headers headers;
-    bool has_body;                     /* a body is announced and not known to be empty */
+    bool has_body; /* a body is announced and not known to be empty */
     /* From the router. */
     char request_id[REQUEST_ID_MAX + 1];
-    const char *path;                  /* as sent, without the query */
-    const struct route *route;         /* NULL: none matched */
+    const char *path;          /* as sent, without the query */
+    const struct route *route; /* NULL: none matched */
     const struct operation *operation;
-    json_t *params;                    /* {"user_id": "alice"}: of the path, decoded */
-    json_t *query;                     /* {"limit": 25}: typed, checked, without defaults */
-    json_t *body;                      /* checked; NULL when there is none */
+    json_t *params; /* {"user_id": "alice"}: of the path, decoded */
+    json_t *query;  /* {"limit": 25}: typed, checked, without defaults */
+    json_t *body;   /* checked; NULL when there is none */
     /* Who asks. */
     enum caller caller;
-    const struct tenant *tenant;       /* NULL on routes that belong to no app */
+    const struct tenant *tenant; /* NULL on routes that belong to no app */
     uint64_t scopes;
-    struct key_id key;                 /* CALLER_KEY */
-    struct token token;                /* CALLER_USER */
-    struct user user;                  /* CALLER_USER: the row behind the token */
+    struct key_id key;  /* CALLER_KEY */
+    struct token token; /* CALLER_USER */
+    struct user user;   /* CALLER_USER: the row behind the token */
     /* What goes back. */
     struct reply reply;
-    struct schema_report *report;      /* becomes errors[] of the problem body */
+    struct schema_report *report;         /* becomes errors[] of the problem body */
     const char *extra_name, *extra_value; /* one more member of the problem body, e.g. required_scope */
-    const char *violated[2];           /* policies behind a 429 */
+    const char *violated[2];              /* policies behind a 429 */
     int64_t retry_after_ms;
     int64_t busy_us;
 };

@@ -65,7 +65,8 @@ static const struct route *best_route(struct req *r, const char *method, bool *k
         *known_r = true;
         size_t used = strlen(allow);
         if (strstr(allow, route->method) == NULL) {
-            snprintf(allow + used, size - used, "%s%s%s", used > 0 ? ", " : "", route->method, strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+            snprintf(allow + used, size - used, "%s%s%s", used > 0 ? ", " : "", route->method,
+                     strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
         }
         if (strcmp(route->method, method) == 0 && (best == NULL || n < fewest)) {
             best = route;

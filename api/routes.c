@@ -5,5 +5,5 @@ const struct route routes[] = {
     {operation, #method, path, LISTENER_##listener, AUTH_##auth, SCOPE_##scope, RATE_##rate, FEATURE_##feature, handler},
     API_ROUTES(R)
 #undef R
-    {.operation = NULL},
+        {.operation = NULL},
 };

@@ -16,6 +16,7 @@
 #include "core/features.h"
 #include "tenants/scopes.h"
 
+/* clang-format off */
 #define API_ROUTES(R) \
     /* operationId              method  path                                               listener auth  scope           rate   feature   handler */ \
     R("apps.list",              GET,    "/v1/apps",                                        ADMIN,  P,    NONE,           CALL,  CORE,     api_apps_list) \
@@ -72,6 +73,7 @@
     R("service.readyz",         GET,    "/readyz",                                         BOTH,   NONE, NONE,           PROBE, CORE,     api_service_readyz) \
     R("service.startupz",       GET,    "/startupz",                                       ADMIN,  NONE, NONE,           PROBE, CORE,     api_service_startupz) \
     R("service.metrics",        GET,    "/metrics",                                        ADMIN,  NONE, NONE,           PROBE, CORE,     api_service_metrics)
+/* clang-format on */
 
 enum route_listener { LISTENER_PUBLIC = 1, LISTENER_ADMIN = 2, LISTENER_BOTH = 3 };
 enum route_auth { AUTH_NONE, AUTH_P, AUTH_K, AUTH_U, AUTH_KU };

@@ -74,7 +74,8 @@ static void exchange_end(void *cls, struct MHD_Connection *connection, void **co
     atomic_fetch_sub(&server.in_progress, 1);
 }
 
-static void connection_changed(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code)
+static void connection_changed(void *cls, struct MHD_Connection *connection, void **socket_context,
+                               enum MHD_ConnectionNotificationCode code)
 {
     (void)cls;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
@@ -225,8 +226,8 @@ static enum MHD_Result on_data(struct exchange *x, const char *data, size_t *siz
     return MHD_YES;
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *data,
-                                  size_t *size, void **con_cls)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                                  const char *data, size_t *size, void **con_cls)
 {
     struct exchange *x = *con_cls;
     (void)cls;
@@ -257,13 +258,15 @@ static void library_log(void *cls, const char *format, va_list ap)
 
 static struct MHD_Daemon *start(int fd, bool admin, unsigned threads)
 {
-    unsigned connections = admin ? ADMIN_CONNECTIONS_MAX : CONNECTIONS_MAX, per_address = admin ? ADMIN_CONNECTIONS_MAX : CONNECTIONS_PER_ADDRESS;
+    unsigned connections = admin ? ADMIN_CONNECTIONS_MAX : CONNECTIONS_MAX,
+             per_address = admin ? ADMIN_CONNECTIONS_MAX : CONNECTIONS_PER_ADDRESS;
     void *cls = admin ? &is_admin : NULL;
-    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, cls, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL,
-                            MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_CONNECTION_LIMIT, connections,
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
-                            exchange_begin, cls, MHD_OPTION_NOTIFY_COMPLETED, exchange_end, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, NULL,
+    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, cls, MHD_OPTION_EXTERNAL_LOGGER,
+                            library_log, NULL, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_THREAD_POOL_SIZE, threads,
+                            MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, cls,
+                            MHD_OPTION_NOTIFY_COMPLETED, exchange_end, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, NULL,
                             MHD_OPTION_END);
 }
 
@@ -278,7 +281,8 @@ int server_start(const struct config *c, struct err *e)
     server.public = start(public, false, (unsigned)c->api_threads);
     server.admin = start(admin, true, ADMIN_THREADS);
     if (server.public == NULL || server.admin == NULL) {
-        return err_set(e, ERR_INTERNAL, "The HTTP library cannot start its threads; lower PARLEY_API_THREADS or raise the limits of the process.");
+        return err_set(e, ERR_INTERNAL,
+                       "The HTTP library cannot start its threads; lower PARLEY_API_THREADS or raise the limits of the process.");
     }
     return 0;
 }

@@ -32,7 +32,8 @@ static json_t *feature_list(void)
 {
     json_t *list = json_array();
     for (int i = 0; i < FEATURE_COUNT; i++) {
-        json_array_append_new(list, json_pack("{s:s, s:b}", "name", feature_name((enum feature)i), "default", (int)(feature_defaults() >> i & 1)));
+        json_array_append_new(
+            list, json_pack("{s:s, s:b}", "name", feature_name((enum feature)i), "default", (int)(feature_defaults() >> i & 1)));
     }
     return list;
 }
@@ -51,8 +52,8 @@ int api_service_info(struct req *r, struct err *e)
 {
     char now[CLOCK_TEXT_MAX];
     (void)e;
-    json_t *body = json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", "parley", "version", PARLEY_VERSION, "server_time", clock_format(clock_wall_ms(), now),
-                             "features", feature_list(), "limits", limit_list());
+    json_t *body = json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", "parley", "version", PARLEY_VERSION, "server_time",
+                             clock_format(clock_wall_ms(), now), "features", feature_list(), "limits", limit_list());
     return reply_json(r, 200, json_own(r->arena, body));
 }
 

@@ -45,7 +45,8 @@ static json_t *parameters_schema(const json_t *path_item, const json_t *operatio
             }
         }
     }
-    json_t *schema = json_own(spec.arena, json_pack("{s:s, s:o, s:b}", "type", "object", "properties", properties, "additionalProperties", 0));
+    json_t *schema =
+        json_own(spec.arena, json_pack("{s:s, s:o, s:b}", "type", "object", "properties", properties, "additionalProperties", 0));
     if (json_array_size(required) > 0) {
         json_object_set(schema, "required", required);
     }
@@ -123,7 +124,8 @@ static int load_path(const char *path, const json_t *path_item, struct err *e)
         if (r == NULL || strcmp(r->path, path) != 0 || !has_method(r->method, method)) {
             return err_set(e, ERR_INTERNAL, "operation %s (%s %s) has no such row in api/routes.h", op->id, method, path);
         }
-        const char *scope = json_str(operation, "x-scope", NULL), *needed = r->scope != SCOPE_NONE ? scope_name((enum scope)r->scope) : NULL;
+        const char *scope = json_str(operation, "x-scope", NULL),
+                   *needed = r->scope != SCOPE_NONE ? scope_name((enum scope)r->scope) : NULL;
         if ((scope == NULL) != (needed == NULL) || (scope != NULL && strcmp(scope, needed) != 0)) {
             return err_set(e, ERR_INTERNAL, "operation %s: x-scope differs from the row in api/routes.h", op->id);
         }
@@ -234,7 +236,8 @@ void spec_type_query(const struct operation *op, json_t *values)
     const char *name;
     json_t *value;
     void *next;
-    json_object_foreach_safe (values, next, name, value) {
+    json_object_foreach_safe(values, next, name, value)
+    {
         const json_t *schema = schema_resolve(spec.document, json_object_get(properties, name));
         json_t *better = schema != NULL ? typed(schema, json_string_value(value)) : NULL;
         if (better != NULL) {
@@ -280,7 +283,9 @@ int spec_check_reply(const struct operation *op, int status, const char *type, c
     }
     const json_t *content = json_object_get(response, "content");
     if (content == NULL || type == NULL) {
-        return content == NULL && len == 0 ? 0 : err_set(e, ERR_INTERNAL, "%s: status %d has %s body", op->id, status, len == 0 ? "no" : "an undocumented");
+        return content == NULL && len == 0
+                   ? 0
+                   : err_set(e, ERR_INTERNAL, "%s: status %d has %s body", op->id, status, len == 0 ? "no" : "an undocumented");
     }
     char plain[64];
     snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(type, ";"), type);

@@ -11,9 +11,9 @@
 
 struct operation {
     const char *id;
-    const json_t *params;              /* object schema of the path parameters */
-    const json_t *query;               /* object schema of the query parameters */
-    const json_t *body;                /* schema of the JSON body; NULL: takes none */
+    const json_t *params; /* object schema of the path parameters */
+    const json_t *query;  /* object schema of the query parameters */
+    const json_t *body;   /* schema of the JSON body; NULL: takes none */
     bool body_required, merge_patch;
     const json_t *responses;
 };
@@ -33,7 +33,8 @@ int spec_check(const json_t *schema, const json_t *value, struct schema_report *
 int spec_check_writable(const char *name, const json_t *value, struct schema_report *report_r) __attribute__((warn_unused_result));
 
 /* Does a reply conform? -1 and *e says how not: the status or media type is not documented, or the body does not fit. */
-int spec_check_reply(const struct operation *op, int status, const char *type, const char *body, size_t len, struct err *e) __attribute__((warn_unused_result));
+int spec_check_reply(const struct operation *op, int status, const char *type, const char *body, size_t len, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* The specification as JSON text. */
 const char *spec_text(size_t *len_r);

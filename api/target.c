@@ -56,7 +56,7 @@ int target_match(struct arena *a, const char *template, const char *path, json_t
 {
     int count = 0;
     while (*template == '/' && *path == '/') {
-        template++;
+        template ++;
         path++;
         size_t want = strcspn(template, "/"), have = strcspn(path, "/");
         if (template[0] == '{') {

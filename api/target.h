@@ -9,7 +9,8 @@
 #include <stdbool.h>
 
 /* Splits "path?query" (query_r NULL when there is no "?"). -1 ERR_BAD_REQUEST: no absolute path, bytes that must be encoded. */
-int target_split(struct arena *a, const char *target, const char **path_r, const char **query_r, struct err *e) __attribute__((warn_unused_result));
+int target_split(struct arena *a, const char *target, const char **path_r, const char **query_r, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* Percent-decodes len bytes ("+" is a space in queries only). NULL: a bad escape, NUL, or not UTF-8. */
 char *target_decode(struct arena *a, const char *text, size_t len, bool query);

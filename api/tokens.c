@@ -44,7 +44,8 @@ int api_tokens_mint(struct req *r, struct err *e)
                                                          json_str(r->body, "scope", NULL), &text, &exp_ms, e) < 0) {
         return -1;
     }
-    json_t *body = json_pack("{s:s, s:s, s:O}", "token", text, "expires_at", clock_format(exp_ms, when), "user", user_json(r->arena, &user));
+    json_t *body =
+        json_pack("{s:s, s:s, s:O}", "token", text, "expires_at", clock_format(exp_ms, when), "user", user_json(r->arena, &user));
     return reply_json(r, 201, json_own(r->arena, body));
 }
 
@@ -70,7 +71,8 @@ int api_tokens_introspect(struct req *r, struct err *e)
             return -1;
         }
     } else {
-        err_set(&why, ERR_INVALID_TOKEN, "%s", claims == NULL ? "It is not a token of three base64url parts." : "Its aud does not name this app.");
+        err_set(&why, ERR_INVALID_TOKEN, "%s",
+                claims == NULL ? "It is not a token of three base64url parts." : "Its aud does not name this app.");
     }
     json_object_set_new(body, "active", json_boolean(why.code == ERR_OK));
     if (why.code != ERR_OK) {

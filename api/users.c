@@ -118,7 +118,8 @@ int api_users_upsert(struct req *r, struct err *e)
     struct user_id id;
     struct user u;
     bool made;
-    if (req_param_user(r, "user_id", &id, e) < 0 || req_check_size(r, json_object_get(r->body, "metadata"), METADATA_MAX, "/metadata", e) < 0) {
+    if (req_param_user(r, "user_id", &id, e) < 0 ||
+        req_check_size(r, json_object_get(r->body, "metadata"), METADATA_MAX, "/metadata", e) < 0) {
         return -1;
     }
     struct user_change c = change_of(r->body, &id);
@@ -187,8 +188,8 @@ int api_users_batch(struct req *r, struct err *e)
 /* What a merge patch works on. */
 static json_t *writable(struct req *r, const struct user *u)
 {
-    json_t *v = json_pack("{s:s, s:s, s:s*, s:s*, s:o}", "name", u->name, "role", u->role, "avatar_url", u->avatar_url, "language", u->language, "metadata",
-                          json_deep_copy(u->metadata));
+    json_t *v = json_pack("{s:s, s:s, s:s*, s:s*, s:o}", "name", u->name, "role", u->role, "avatar_url", u->avatar_url, "language",
+                          u->language, "metadata", json_deep_copy(u->metadata));
     return json_own(r->arena, v);
 }
 

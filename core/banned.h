@@ -14,7 +14,8 @@
 
 #pragma GCC poison strcpy strcat stpcpy sprintf vsprintf strtok gets asctime ctime gmtime localtime srand
 #ifndef PARLEY_STORAGE
-#pragma GCC poison PGconn PGresult PQexec PQexecParams PQexecPrepared PQsendQuery PQconnectdb redisContext redisAsyncContext redisCommand redisAsyncCommand redisConnect
+#pragma GCC poison PGconn PGresult PQexec PQexecParams PQexecPrepared PQsendQuery PQconnectdb redisContext redisAsyncContext redisCommand \
+    redisAsyncCommand redisConnect
 #endif
 
 #endif

@@ -63,8 +63,8 @@ char *clock_format(int64_t wall_ms, char out[CLOCK_TEXT_MAX])
     int y, m, d;
     civil_from_days(days, &y, &m, &d);
     int in_day = (int)rest;
-    snprintf(out, CLOCK_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", y % 10000, m % 100, d % 100, in_day / 3600000 % 100, in_day / 60000 % 60,
-             in_day / 1000 % 60, in_day % 1000);
+    snprintf(out, CLOCK_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", y % 10000, m % 100, d % 100, in_day / 3600000 % 100,
+             in_day / 60000 % 60, in_day / 1000 % 60, in_day % 1000);
     return out;
 }
 

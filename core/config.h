@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* clang-format off */
 /*    kind    field                 variable (PARLEY_…)      default          min    max         programs  meaning */
 #define CONFIG(C) \
     C(STR,    database,             "DATABASE",              "host=127.0.0.1 dbname=parley", 0, 0, "ARVM", "libpq connection string without user and password; each program adds its own role") \
@@ -46,6 +47,7 @@
     C(MS,     shutdown_timeout,     "SHUTDOWN_TIMEOUT_MS",   "4000",          100,   60000,      "AR",    "SIGTERM: the process has ended after this") \
     C(STR,    docs_url,             "DOCS_URL",              "https://parley.invalid", 0, 0,     "AR",    "prefix of the type URIs in problem bodies") \
     C(STR,    log_level,            "LOG_LEVEL",             "info",          0,     0,          "ARVM",  "debug, info, warn or error")
+/* clang-format on */
 
 #define CONFIG_TYPE_STR const char *
 #define CONFIG_TYPE_SECRET const char *

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+/* clang-format off */
 /*    enum                     HTTP  wire name                 retryable title (the same for every occurrence) */
 #define ERRORS(E) \
     E(OK,                      200, "ok",                      false, "OK") \
@@ -51,12 +52,13 @@
     E(STORAGE_UNAVAILABLE,     503, "storage_unavailable",     true,  "Storage is unavailable") \
     E(UNCERTAIN,               503, "storage_unavailable",     true,  "The outcome of a write is unknown") \
     E(UPSTREAM_TIMEOUT,        504, "upstream_timeout",        true,  "Storage did not answer in time")
+/* clang-format on */
 
 enum err_code {
 #define E(name, http, wire, retryable, title) ERR_##name,
     ERRORS(E)
 #undef E
-    ERR_COUNT
+        ERR_COUNT
 };
 
 /* What went wrong. A zeroed struct means success. Functions that can fail return 0 or -1 (look-ups: 1 found, 0 not, -1 error) and fill
@@ -75,7 +77,7 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...) __attribute
 int err_at(struct err *e, enum err_code code, const char *pointer, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 int err_http_status(enum err_code code);
-const char *err_name(enum err_code code);  /* the wire name, e.g. "not_found" */
+const char *err_name(enum err_code code); /* the wire name, e.g. "not_found" */
 const char *err_title(enum err_code code);
 bool err_retryable(enum err_code code);
 

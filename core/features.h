@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+/* clang-format off */
 /*    enum            wire name         on by default  what it is */
 #define FEATURES(F) \
     F(CORE,           "core",           1, "Apps, users, direct conversations, messages") \
@@ -12,16 +13,17 @@
     F(PRESENCE,       "presence",       1, "Who is online") \
     F(RECEIPTS,       "receipts",       1, "Delivered and read watermarks") \
     F(GAMES,          "games",          0, "Game rooms in the /game namespace")
+/* clang-format on */
 
 enum feature {
 #define F(name, wire, on, doc) FEATURE_##name,
     FEATURES(F)
 #undef F
-    FEATURE_COUNT
+        FEATURE_COUNT
 };
 
 const char *feature_name(enum feature f);
 int feature_find(const char *name, enum feature *f_r) __attribute__((warn_unused_result)); /* 1 found, 0 not */
-uint64_t feature_defaults(void); /* bit i = feature i */
+uint64_t feature_defaults(void);                                                           /* bit i = feature i */
 
 #endif

@@ -15,21 +15,23 @@
 #define DEVICE_ID_MAX 64
 #define CLIENT_MSG_ID_MAX 64
 
+/* clang-format off */
 /*     C type   prefix */
 #define UUID_IDS(I) \
     I(app, "app") \
     I(key, "key") \
     I(msg, "msg") \
     I(req, "req")
+/* clang-format on */
 
 /* For each row: struct app_id, app_id_new(), app_id_parse(), app_id_print(), app_id_equal(). */
 #define I(name, prefix) \
     struct name##_id { \
         uint8_t b[16]; \
     }; \
-    struct name##_id name##_id_new(void);                                                             /* a fresh UUIDv7 */ \
-    int name##_id_parse(const char *s, struct name##_id *id_r) __attribute__((warn_unused_result));   /* 0, or -1: not of this form */ \
-    char *name##_id_print(const struct name##_id *id, char out[ID_TEXT_MAX]);                         /* returns out */ \
+    struct name##_id name##_id_new(void);                                                           /* a fresh UUIDv7 */ \
+    int name##_id_parse(const char *s, struct name##_id *id_r) __attribute__((warn_unused_result)); /* 0, or -1: not of this form */ \
+    char *name##_id_print(const struct name##_id *id, char out[ID_TEXT_MAX]);                       /* returns out */ \
     bool name##_id_equal(const struct name##_id *a, const struct name##_id *b);
 UUID_IDS(I)
 #undef I

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+/* clang-format off */
 /*    enum                   kind       name                                    label 1      label 2        help */
 #define METRICS(M) \
     M(HTTP_SECONDS,          HISTOGRAM, "parley_http_request_duration_seconds", "route",     "status_class", "Time to answer a REST request") \
@@ -37,12 +38,13 @@
     M(READY,                 GAUGE,     "parley_ready",                         NULL,        NULL,           "1 while /readyz answers 200") \
     M(LOOP_STALL,            HISTOGRAM, "parley_event_loop_stall_seconds",      NULL,        NULL,           "Time of one turn of the gateway's loop") \
     M(SENDQ_CUT,             COUNTER,   "parley_slow_consumers_total",          NULL,        NULL,           "Connections cut because their queue was full")
+/* clang-format on */
 
 enum metric {
 #define M(name, kind, text, label1, label2, help) METRIC_##name,
     METRICS(M)
 #undef M
-    METRIC_COUNT
+        METRIC_COUNT
 };
 
 /* Counters and gauges. Label values are NULL where the row has none. */

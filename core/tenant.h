@@ -14,11 +14,12 @@
 struct tenant;
 
 const struct app_id *tenant_app(const struct tenant *t);
-bool tenant_active(const struct tenant *t);                       /* neither suspended nor deleted */
+bool tenant_active(const struct tenant *t); /* neither suspended nor deleted */
 bool tenant_has(const struct tenant *t, enum feature f);
-const uint8_t *tenant_id_key(const struct tenant *t);             /* 32 bytes; keys msg_ and dir_ ids; never rotates */
+const uint8_t *tenant_id_key(const struct tenant *t); /* 32 bytes; keys msg_ and dir_ ids; never rotates */
 
 /* The app's limits, defaults where it has none of its own. Table: name in `limits` of PATCH /v1/apps, default, unit and meaning. */
+/* clang-format off */
 #define TENANT_LIMITS(L) \
     L(group_members,        10000, "members of a group") \
     L(message_chars,        20000, "characters of a message's text") \
@@ -26,6 +27,7 @@ const uint8_t *tenant_id_key(const struct tenant *t);             /* 32 bytes; k
     L(sends_per_conversation, 100, "messages per second into one conversation") \
     L(sends_per_app,        5000,  "messages per second of the app on one gateway") \
     L(connections_per_user, 20,    "live connections of one user on one gateway; the oldest is replaced")
+/* clang-format on */
 
 struct tenant_limits {
 #define L(name, otherwise, doc) uint32_t name;
@@ -34,8 +36,8 @@ struct tenant_limits {
 };
 const struct tenant_limits *tenant_limits(const struct tenant *t);
 
-uint32_t tenant_token_ttl_seconds(const struct tenant *t);        /* default life of minted tokens */
-int64_t tenant_tokens_valid_after_ms(const struct tenant *t);     /* tokens issued before are revoked; 0 = none */
+uint32_t tenant_token_ttl_seconds(const struct tenant *t);              /* default life of minted tokens */
+int64_t tenant_tokens_valid_after_ms(const struct tenant *t);           /* tokens issued before are revoked; 0 = none */
 bool tenant_origin_allowed(const struct tenant *t, const char *origin); /* true when the app has no list, or for NULL */
 
 struct tenant *tenant_ref(const struct tenant *t);

@@ -8,6 +8,7 @@
 
 #include "core/features.h"
 
+/* clang-format off */
 #define RT_EVENTS(IN, OUT) \
     /*  enum                  wire name               feature   rate     ack    handler */ \
     IN( SERVER_PING,          "server.ping",          CORE,     EVENT,   ACK,   ev_server_ping) \
@@ -42,6 +43,7 @@
     OUT(RECEIPT_UPDATED,      "receipt.updated",      RECEIPTS, VOLATILE) \
     OUT(TYPING_UPDATED,       "typing.updated",       TYPING,   VOLATILE) \
     OUT(PRESENCE_UPDATED,     "presence.updated",     PRESENCE, VOLATILE)
+/* clang-format on */
 
 enum rt_event {
 #define IN(name, wire, feature, rate, ack, handler) EV_##name,

@@ -11,8 +11,8 @@
 
 struct apikey {
     struct key_id id;
-    const char *name, *mode, *last4;   /* last4 of the newest secret */
-    json_t *scopes, *cidrs;            /* arrays of strings */
+    const char *name, *mode, *last4;                          /* last4 of the newest secret */
+    json_t *scopes, *cidrs;                                   /* arrays of strings */
     int64_t expires_ms, revoked_ms, last_used_ms, created_ms; /* 0 = none */
     int64_t version;
 };
@@ -23,7 +23,7 @@ struct apikey_match {
     struct app_id app;
     struct apikey key;
     uint8_t sha256[32];
-    int64_t secret_expires_ms;         /* of this secret (rotation overlap); 0 = none */
+    int64_t secret_expires_ms; /* of this secret (rotation overlap); 0 = none */
 };
 /* All secrets with this public id (normally one). 0 or -1. */
 int apikeys_match(const struct platform *p, struct arena *a, const char *public_id, struct apikey_match **m_r, int *count_r, struct err *e)
@@ -33,19 +33,21 @@ struct apikey_secret {
     const char *public_id, *last4;
     const uint8_t *sha256;
 };
-int apikeys_create(const struct tenant *t, struct arena *a, const struct apikey *k, const struct apikey_secret *s, struct apikey *k_r, struct err *e)
-    __attribute__((warn_unused_result));
+int apikeys_create(const struct tenant *t, struct arena *a, const struct apikey *k, const struct apikey_secret *s, struct apikey *k_r,
+                   struct err *e) __attribute__((warn_unused_result));
 /* Newest first; keyset on (created_at, id) as in apps_list. */
-int apikeys_list(const struct tenant *t, struct arena *a, int64_t after_ms, const struct key_id *after_id, int limit, struct apikey **k_r, int *count_r,
-                 struct err *e) __attribute__((warn_unused_result));
-int apikeys_get(const struct tenant *t, struct arena *a, const struct key_id *id, struct apikey *k_r, struct err *e) __attribute__((warn_unused_result)); /* 1 0 -1 */
+int apikeys_list(const struct tenant *t, struct arena *a, int64_t after_ms, const struct key_id *after_id, int limit, struct apikey **k_r,
+                 int *count_r, struct err *e) __attribute__((warn_unused_result));
+int apikeys_get(const struct tenant *t, struct arena *a, const struct key_id *id, struct apikey *k_r, struct err *e)
+    __attribute__((warn_unused_result)); /* 1 0 -1 */
 /* name/cidrs NULL = keep; expires_ms: -1 keep, 0 none. 1 0 -1. */
-int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const char *name, const json_t *cidrs, int64_t expires_ms,
-                   struct apikey *k_r, struct err *e) __attribute__((warn_unused_result));
+int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const char *name, const json_t *cidrs,
+                   int64_t expires_ms, struct apikey *k_r, struct err *e) __attribute__((warn_unused_result));
 /* Adds a secret and lets the older ones expire after overlap_seconds (those that end sooner keep their end). 1 0 -1. */
 int apikeys_rotate(const struct tenant *t, struct arena *a, const struct key_id *id, const struct apikey_secret *s, int overlap_seconds,
                    struct apikey *k_r, struct err *e) __attribute__((warn_unused_result));
-int apikeys_revoke(const struct tenant *t, struct arena *a, const struct key_id *id, struct err *e) __attribute__((warn_unused_result)); /* 1 0 -1 */
+int apikeys_revoke(const struct tenant *t, struct arena *a, const struct key_id *id, struct err *e)
+    __attribute__((warn_unused_result)); /* 1 0 -1 */
 /* Coarse last use: writes at most once an hour a key. */
 int apikeys_touch(const struct tenant *t, struct arena *a, const struct key_id *id, struct err *e) __attribute__((warn_unused_result));
 

@@ -17,21 +17,24 @@
 #include <stdbool.h>
 
 enum bus_kind {
-    BUS_ENTRY = 1,       /* a committed entry of a conversation: app, conv, entry */
-    BUS_EPHEMERAL = 2,   /* an event for a conversation's online members: app, conv, event name, payload JSON, except_user */
-    BUS_USER = 3,        /* an event for one user's connections: app, user, event name, payload JSON; also tells the node to re-read the user's memberships when `rejoin` */
-    BUS_PRESENCE = 4,    /* presence.updated of a user for those who watch: app, user, payload JSON */
-    BUS_INVALIDATE = 5   /* on p1:bus:all: app changed, user's tokens revoked or user deactivated, key or signing key changed: subject says which */
+    BUS_ENTRY = 1,     /* a committed entry of a conversation: app, conv, entry */
+    BUS_EPHEMERAL = 2, /* an event for a conversation's online members: app, conv, event name, payload JSON, except_user */
+    BUS_USER =
+        3, /* an event for one user's connections: app, user, event name, payload JSON; also tells the node to re-read the user's memberships when `rejoin` */
+    BUS_PRESENCE = 4, /* presence.updated of a user for those who watch: app, user, payload JSON */
+    BUS_INVALIDATE =
+        5 /* on p1:bus:all: app changed, user's tokens revoked or user deactivated, key or signing key changed: subject says which */
 };
 
 struct bus_item {
     enum bus_kind kind;
     struct app_id app;
-    struct conv_id conv;               /* ENTRY, EPHEMERAL */
-    struct user_id user;               /* USER, PRESENCE, INVALIDATE (user ""); EPHEMERAL: whom to leave out */
-    struct entry entry;                /* ENTRY */
-    const char *event;                 /* EPHEMERAL, USER: wire name (up to 63 bytes). INVALIDATE: "app", "key", "tokens", "user"; "all" is made by bus_listen_ itself */
-    const char *payload;               /* JSON text */
+    struct conv_id conv; /* ENTRY, EPHEMERAL */
+    struct user_id user; /* USER, PRESENCE, INVALIDATE (user ""); EPHEMERAL: whom to leave out */
+    struct entry entry;  /* ENTRY */
+    const char *
+        event; /* EPHEMERAL, USER: wire name (up to 63 bytes). INVALIDATE: "app", "key", "tokens", "user"; "all" is made by bus_listen_ itself */
+    const char *payload; /* JSON text */
     size_t payload_len;
     bool rejoin;
 };

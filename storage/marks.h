@@ -10,8 +10,8 @@ struct mark {
     struct conv_id conv;
     struct user_id user;
     struct device_id device;
-    int64_t delivered_seq;             /* 0 = unchanged */
-    int64_t read_seq;                  /* 0 = unchanged; kept in the user's own row */
+    int64_t delivered_seq; /* 0 = unchanged */
+    int64_t read_seq;      /* 0 = unchanged; kept in the user's own row */
 };
 /* Raises n watermarks of one app (never lowers; cut to the conversation's last_seq) in one statement; also the user's own row. */
 int marks_raise(const struct tenant *t, struct arena *a, const struct mark *m, int n, struct err *e) __attribute__((warn_unused_result));

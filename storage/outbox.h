@@ -12,18 +12,31 @@
 
 /* The numbers are those of append_entries(). */
 enum append_status {
-    APPEND_WRITTEN = 0, APPEND_DUPLICATE = 1, APPEND_NOT_FOUND = 2, APPEND_NOT_A_MEMBER = 3, APPEND_MUTED = 4, APPEND_FROZEN = 5, APPEND_ROLE = 6,
-    APPEND_LATER = 7, APPEND_LAST_OWNER = 8, APPEND_MEMBER_LIMIT = 9, APPEND_UNKNOWN_USER = 10, APPEND_UNKNOWN_ROLE = 11, APPEND_UNCHANGED = 12,
-    APPEND_VERSION = 13, APPEND_EXISTS = 14 /* external_id taken */, APPEND_BAD_ROW = 15 /* the row itself cannot be stored */
+    APPEND_WRITTEN = 0,
+    APPEND_DUPLICATE = 1,
+    APPEND_NOT_FOUND = 2,
+    APPEND_NOT_A_MEMBER = 3,
+    APPEND_MUTED = 4,
+    APPEND_FROZEN = 5,
+    APPEND_ROLE = 6,
+    APPEND_LATER = 7,
+    APPEND_LAST_OWNER = 8,
+    APPEND_MEMBER_LIMIT = 9,
+    APPEND_UNKNOWN_USER = 10,
+    APPEND_UNKNOWN_ROLE = 11,
+    APPEND_UNCHANGED = 12,
+    APPEND_VERSION = 13,
+    APPEND_EXISTS = 14 /* external_id taken */,
+    APPEND_BAD_ROW = 15 /* the row itself cannot be stored */
 };
 
 struct append {
-    struct app_id app;                 /* from the tenant: outbox_row() */
-    struct entry entry;                /* in: conv, kind, mid, sender, client_msg_id, body; out: seq, created_ms (WRITTEN, DUPLICATE) */
-    bool trusted;                      /* an API key acts: no membership needed */
+    struct app_id app;  /* from the tenant: outbox_row() */
+    struct entry entry; /* in: conv, kind, mid, sender, client_msg_id, body; out: seq, created_ms (WRITTEN, DUPLICATE) */
+    bool trusted;       /* an API key acts: no membership needed */
     int member_limit;
-    int64_t expected_version;          /* of the conversation; 0 = any */
-    enum append_status status;         /* out */
+    int64_t expected_version;  /* of the conversation; 0 = any */
+    enum append_status status; /* out */
 };
 
 /* Prepares a row: app, mid, limits from the tenant. client_msg_id "" = a random mid; else mid = HMAC(id key, conversation | sender | client_msg_id). */

@@ -21,20 +21,22 @@ struct user_change {
     struct user_id id;
     const char *name, *role, *avatar_url, *language;
     const json_t *metadata;
-    int64_t expected_version;          /* 0 = any; only users_update */
+    int64_t expected_version; /* 0 = any; only users_update */
 };
 /* Inserts or updates each of n users in one statement. made_r[i] tells whether it is new. Ids must differ from each other. */
-int users_upsert(const struct tenant *t, struct arena *a, const struct user_change *c, int n, struct user *users_r, bool *made_r, struct err *e)
-    __attribute__((warn_unused_result));
-int users_update(const struct tenant *t, struct arena *a, const struct user_change *c, struct user *user_r, struct err *e) __attribute__((warn_unused_result)); /* 1 0 -1 */
-int users_get(const struct tenant *t, struct arena *a, const struct user_id *id, struct user *user_r, struct err *e) __attribute__((warn_unused_result)); /* 1 0 -1 */
+int users_upsert(const struct tenant *t, struct arena *a, const struct user_change *c, int n, struct user *users_r, bool *made_r,
+                 struct err *e) __attribute__((warn_unused_result));
+int users_update(const struct tenant *t, struct arena *a, const struct user_change *c, struct user *user_r, struct err *e)
+    __attribute__((warn_unused_result)); /* 1 0 -1 */
+int users_get(const struct tenant *t, struct arena *a, const struct user_id *id, struct user *user_r, struct err *e)
+    __attribute__((warn_unused_result)); /* 1 0 -1 */
 
 struct users_query {
-    const char *role, *status, *q;     /* NULL = any; q: prefix of the id or substring of the name */
+    const char *role, *status, *q;                  /* NULL = any; q: prefix of the id or substring of the name */
     int64_t created_after_ms, last_active_after_ms; /* 0 = any */
     bool descending;
     int64_t after_ms;
-    const char *after_id;              /* keyset (created_at, user_id) */
+    const char *after_id; /* keyset (created_at, user_id) */
     int limit;
 };
 int users_list(const struct tenant *t, struct arena *a, const struct users_query *q, struct user **users_r, int *count_r, struct err *e)

@@ -27,14 +27,15 @@ int apikeys_parse(const char *text, struct apikey_text *k_r) __attribute__((warn
 
 /* Who calls with an API key. */
 struct apikey_caller {
-    const struct tenant *tenant;       /* lives as long as the arena */
+    const struct tenant *tenant; /* lives as long as the arena */
     struct key_id key;
     uint64_t scopes;
     bool test;
 };
 /* Verifies a presented key (cached 5 s; dropped at once by apikeys_invalidate). ip: textual address of the peer, for the CIDR list. -1: INVALID_API_KEY,
  * EXPIRED_API_KEY, IP_NOT_ALLOWED, APP_SUSPENDED, STORAGE_UNAVAILABLE. Unknown ids take the time of wrong secrets. */
-int apikeys_verify(struct arena *a, const char *text, const char *ip, struct apikey_caller *caller_r, struct err *e) __attribute__((warn_unused_result));
+int apikeys_verify(struct arena *a, const char *text, const char *ip, struct apikey_caller *caller_r, struct err *e)
+    __attribute__((warn_unused_result));
 void apikeys_invalidate(const struct app_id *app);
 
 /* The platform-admin key, by constant-time comparison of hashes. */

@@ -28,13 +28,14 @@ void registry_invalidate(const struct app_id *app); /* all zero bits: every app 
 
 /* For operator and provisioning code: a new app's sealed id key; opening and sealing signing secrets, bound to (app, what). */
 uint8_t *registry_seal(struct arena *a, const struct app_id *app, const char *what, const void *secret, size_t len, size_t *len_r);
-int registry_open(struct arena *a, const struct app_id *app, const char *what, const void *sealed, size_t len, uint8_t **secret_r, size_t *len_r, struct err *e)
-    __attribute__((warn_unused_result));
+int registry_open(struct arena *a, const struct app_id *app, const char *what, const void *sealed, size_t len, uint8_t **secret_r,
+                  size_t *len_r, struct err *e) __attribute__((warn_unused_result));
 
 /* 32 bytes derived from the master key for one purpose ("cursor", "bus", …). */
 void registry_derive(const char *purpose, uint8_t out[32]);
 
 /* Validates what PATCH may put into an app (features known and booleans, limits known and within [1, 100 × default], origins well-formed). */
-int registry_check_settings(const json_t *features, const json_t *limits, const json_t *origins, struct err *e) __attribute__((warn_unused_result));
+int registry_check_settings(const json_t *features, const json_t *limits, const json_t *origins, struct err *e)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -20,9 +20,9 @@
 #define TOKEN_TTL_MAX_SECONDS 86400
 
 struct token {
-    const struct tenant *tenant;       /* lives as long as the arena */
+    const struct tenant *tenant; /* lives as long as the arena */
     struct user_id user;
-    struct device_id device;           /* "" = no device claim */
+    struct device_id device; /* "" = no device claim */
     char jti[129];
     char kid[65];
     int64_t exp_ms, iat_ms;
@@ -34,15 +34,16 @@ const char *tokens_issuer(void); /* the iss of tokens that this deployment mints
 /* Verifies a token and that its user exists, is not deactivated and has not been logged out. Blocking. Cached: signatures until exp, keys 5 s, users and
  * revocations 1 s. While storage is away, what was known last holds for tokens that were verified before, until they expire. -1: MISSING_CREDENTIALS (NULL or ""), INVALID_TOKEN, UNKNOWN_KID, TOKEN_EXPIRED, TOKEN_REVOKED, USER_BANNED (deactivated), APP_SUSPENDED,
  * STORAGE_UNAVAILABLE. user_r may be NULL. */
-int tokens_verify(struct arena *a, const char *text, struct token *token_r, struct user *user_r, struct err *e) __attribute__((warn_unused_result));
+int tokens_verify(struct arena *a, const char *text, struct token *token_r, struct user *user_r, struct err *e)
+    __attribute__((warn_unused_result));
 
 /* The claims of a token as JSON, verified or not, or NULL when it cannot be read at all; for introspection. */
 json_t *tokens_claims(struct arena *a, const char *text);
 
 /* Mints one with the app's newest active HS256 key. ttl_seconds 0 = the app's default; device NULL or "" = none; scope NULL = none. -1: VALIDATION_FAILED,
  * NOT_FOUND (no active HS256 key), INTERNAL, STORAGE_UNAVAILABLE. */
-int tokens_mint(const struct tenant *t, struct arena *a, const struct user_id *user, uint32_t ttl_seconds, const char *device, const char *scope,
-                char **text_r, int64_t *exp_ms_r, struct err *e) __attribute__((warn_unused_result));
+int tokens_mint(const struct tenant *t, struct arena *a, const struct user_id *user, uint32_t ttl_seconds, const char *device,
+                const char *scope, char **text_r, int64_t *exp_ms_r, struct err *e) __attribute__((warn_unused_result));
 
 /* Forgets cached verdicts and signing keys of an app (user NULL; all zero bits: of every app), or the verdicts of one user. */
 void tokens_invalidate(const struct app_id *app, const struct user_id *user);

@@ -41,8 +41,16 @@ static void decode(void **state)
     static const struct {
         const char *text, *query, *path;
     } cases[] = {
-        {"alice%40x", "alice@x", "alice@x"}, {"a+b", "a b", "a+b"}, {"%E2%82%ac", "€", "€"}, {"", "", ""},   {"%", NULL, NULL},
-        {"%4", NULL, NULL},                  {"%zz", NULL, NULL},   {"%00", NULL, NULL},     {"%ff", NULL, NULL}, {"%c0%af", NULL, NULL},
+        {"alice%40x", "alice@x", "alice@x"},
+        {"a+b", "a b", "a+b"},
+        {"%E2%82%ac", "€", "€"},
+        {"", "", ""},
+        {"%", NULL, NULL},
+        {"%4", NULL, NULL},
+        {"%zz", NULL, NULL},
+        {"%00", NULL, NULL},
+        {"%ff", NULL, NULL},
+        {"%c0%af", NULL, NULL},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
