@@ -176,6 +176,7 @@ static int read_request(struct lws *wsi, struct request *r)
     }
     r->method = method == LWSHUMETH_GET ? EIO_GET : method == LWSHUMETH_POST ? EIO_POST : EIO_OTHER_METHOD;
     r->options = method == LWSHUMETH_OPTIONS;
+    r->head = method == LWSHUMETH_HEAD;
     r->path = find_path(uri, (size_t)len);
     r->livez = r->method == EIO_GET && len == 6 && memcmp(uri, "/livez", 6) == 0;
     for (int i = 0; (len = lws_hdr_copy_fragment(wsi, text, sizeof(text), WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0; i++) {
@@ -205,11 +206,12 @@ static bool printable(const char *s)
 static void set_cors(struct sock *s, const struct request *r)
 {
     struct buf out = {0};
+    size_t len;
     free(s->cors);
     s->cors = NULL;
     if (r->origin[0] != '\0' && r->origin_allowed && printable(r->origin)) {
         buf_addf(&out, "Access-Control-Allow-Origin: %s\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n", r->origin);
-        s->cors = buf_steal(&out, NULL);
+        s->cors = buf_steal(&out, &len);
     }
 }
 
@@ -278,6 +280,10 @@ static int on_request(struct sock *s)
     int rc = refuse_framing(s, &r);
     if (rc <= 0) {
         return rc;
+    }
+    struct answer bodiless = {.status = 400, .close = true};
+    if (r.head) {
+        return http_answer(s, &bodiless);
     }
     if (r.path < 0) {
         return answer_elsewhere(s, &r);

@@ -72,7 +72,7 @@ int sock_count(void);
 struct request {
     struct eio_query query;
     enum eio_method method;
-    bool options, chunked, octets, expects, two_lengths;
+    bool options, head, chunked, octets, expects;
     int path;                /* index into gateway_setup.paths; -1 none */
     bool livez;
     int64_t length;          /* of the body; -1 absent, -2 malformed */
