@@ -68,10 +68,25 @@ static void malformed_keys(void **state)
 {
     (void)state;
     static const char *const starts[] = {
-        "", "ply_", "ply_live_", "PLY_live_" ID "_" SECRET, "ply_prod_" ID "_" SECRET, "ply__" ID "_" SECRET, "ply_live" ID "_" SECRET,
-        "ply_live_" ID SECRET, "ply_live_" ID "-" SECRET, "ply_live_" ID "_" SECRET "0", "ply_live_" ID "0_" SECRET, "ply_live_0" ID "_" SECRET,
-        " ply_live_" ID "_" SECRET, "ply_live_" ID "_" SECRET " ", "ply_live_0123456789A-_" SECRET, "ply_live_0123456789\xc3\xa9_" SECRET,
-        "ply_live_" ID "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ012345_", "ply_live_" ID "_" SECRET SECRET SECRET, "ply_adm_0" ID "_" SECRET,
+        "",
+        "ply_",
+        "ply_live_",
+        "PLY_live_" ID "_" SECRET,
+        "ply_prod_" ID "_" SECRET,
+        "ply__" ID "_" SECRET,
+        "ply_live" ID "_" SECRET,
+        "ply_live_" ID SECRET,
+        "ply_live_" ID "-" SECRET,
+        "ply_live_" ID "_" SECRET "0",
+        "ply_live_" ID "0_" SECRET,
+        "ply_live_0" ID "_" SECRET,
+        " ply_live_" ID "_" SECRET,
+        "ply_live_" ID "_" SECRET " ",
+        "ply_live_0123456789A-_" SECRET,
+        "ply_live_0123456789\xc3\xa9_" SECRET,
+        "ply_live_" ID "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ012345_",
+        "ply_live_" ID "_" SECRET SECRET SECRET,
+        "ply_adm_0" ID "_" SECRET,
     };
     struct apikey_text k;
     char text[300];
@@ -180,10 +195,34 @@ static void blocks_that_are_none(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/08", "10.0.0.0/8 ", " 10.0.0.0/8", "10.0.0.0/8/8",
-        "10.0.0/8", "10.0.0.0.0/8", "256.0.0.0/8", "0x0a.0.0.0/8", "010.0.0.0/8", "10.0.0.1/8", "2001:db8::1/32", "2001:db8::/129", "2001:db8:::/32",
-        "fe80::1%eth0", "localhost", "*", "10.0.0.0/255.0.0.0", "2001:db8::/1000", "1111:2222:3333:4444:5555:6666:7777:8888:9999",
-        "::ffff:10.0.0.1/100", "10.0.0.0/1e1",
+        "",
+        "/",
+        "/8",
+        "10.0.0.0/",
+        "10.0.0.0/33",
+        "10.0.0.0/-1",
+        "10.0.0.0/+8",
+        "10.0.0.0/08",
+        "10.0.0.0/8 ",
+        " 10.0.0.0/8",
+        "10.0.0.0/8/8",
+        "10.0.0/8",
+        "10.0.0.0.0/8",
+        "256.0.0.0/8",
+        "0x0a.0.0.0/8",
+        "010.0.0.0/8",
+        "10.0.0.1/8",
+        "2001:db8::1/32",
+        "2001:db8::/129",
+        "2001:db8:::/32",
+        "fe80::1%eth0",
+        "localhost",
+        "*",
+        "10.0.0.0/255.0.0.0",
+        "2001:db8::/1000",
+        "1111:2222:3333:4444:5555:6666:7777:8888:9999",
+        "::ffff:10.0.0.1/100",
+        "10.0.0.0/1e1",
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
         struct cidr c;
@@ -211,9 +250,14 @@ static void lists_of_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generated_keys_parse), cmocka_unit_test(known_vector),          cmocka_unit_test(every_typo_is_seen),
-        cmocka_unit_test(malformed_keys),       cmocka_unit_test(garbage_is_refused_before_storage),
-        cmocka_unit_test(admin_key),            cmocka_unit_test(blocks_hold_addresses), cmocka_unit_test(blocks_that_are_none),
+        cmocka_unit_test(generated_keys_parse),
+        cmocka_unit_test(known_vector),
+        cmocka_unit_test(every_typo_is_seen),
+        cmocka_unit_test(malformed_keys),
+        cmocka_unit_test(garbage_is_refused_before_storage),
+        cmocka_unit_test(admin_key),
+        cmocka_unit_test(blocks_hold_addresses),
+        cmocka_unit_test(blocks_that_are_none),
         cmocka_unit_test(lists_of_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

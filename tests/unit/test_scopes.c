@@ -32,8 +32,8 @@ static void refusals(void **state)
         const char *json;
         int bad;
     } cases[] = {
-        {"[]", 0},       {"[\"users:read\"]", 0},   {"[\"users:\"]", 1}, {"[\"users:read\",\"*\"]", 2}, {"[\"Users:read\"]", 1},
-        {"[1]", 1},      {"[\"users:read\",null]", 2}, {"[\"\"]", 1},    {"[[\"users:read\"]]", 1},     {"[\"users:read \"]", 1},
+        {"[]", 0},  {"[\"users:read\"]", 0},      {"[\"users:\"]", 1}, {"[\"users:read\",\"*\"]", 2}, {"[\"Users:read\"]", 1},
+        {"[1]", 1}, {"[\"users:read\",null]", 2}, {"[\"\"]", 1},       {"[[\"users:read\"]]", 1},     {"[\"users:read \"]", 1},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         uint64_t set = 7;
