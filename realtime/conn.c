@@ -163,6 +163,11 @@ uint64_t conn_proven(const struct conn *c)
     return c->link->proven;
 }
 
+size_t conn_backlog(const struct conn *c)
+{
+    return c->link->bytes;
+}
+
 /* ---- life of a connection ---- */
 
 static void on_timer(struct loop_timer *t);

@@ -65,7 +65,7 @@ struct hub_conv {
     struct early *early;         /* ascending */
     int early_count;
     bool reading;                /* catchup.c is reading what follows last_seq */
-    bool attached;               /* asked for; renewed after a doubt */
+    bool waiting;                /* the timer runs: for the missing frame, or for storage */
     struct loop_timer gap;
     struct rate_bucket sends;
 };
@@ -75,12 +75,13 @@ struct seat {
     struct hub_member *member;
     struct seat *next_of_member, *prev_of_session, *next_of_session;
     uint32_t at;                 /* its place in conv->seats */
-    bool behind, dirty;
-    int64_t sent;                /* while behind */
+    bool behind;
+    uint32_t mark_at, mark_turn; /* watermark.c: where its gathered mark is, if gathered in this turn */
+    int64_t sent;                /* the last entry it has got while behind; afterwards a lower bound: nothing up to here is sent */
     struct seat *next_behind;
     struct runs delivered;
-    int64_t last_no;             /* conn_queued() of the newest entry sent, as long as proof is by transport */
-    int64_t mark_seq, mark_no;   /* an older one, waiting for its proof */
+    int64_t newest_seq, older_seq; /* as long as proof is by transport: the newest entry sent, and an older one that waits for its proof, */
+    uint64_t newest_no, older_no;  /* and their conn_queued() */
 };
 
 /* Apps. hub_app_get makes one of the tenant or gives the one there (one reference). */

@@ -1,27 +1,25 @@
 #include "realtime/runs.h"
 
-/* Stretches that upto has reached become part of it. */
-static void absorb(struct runs *r)
+/* Moves upto through what touches it, not beyond top. */
+static bool absorb(struct runs *r)
 {
+    int64_t before = r->upto;
     int gone = 0;
-    while (gone < r->count && r->beyond[gone].from <= r->upto + 1) {
-        r->upto = r->beyond[gone].to > r->upto ? r->beyond[gone].to : r->upto;
+    while (gone < r->count && r->beyond[gone].from <= r->upto + 1 && r->upto < r->top) {
+        struct run *first = &r->beyond[gone];
+        if (first->to > r->top) {
+            r->upto = r->top;
+            first->from = r->top + 1;
+            break;
+        }
+        r->upto = first->to > r->upto ? first->to : r->upto;
         gone++;
     }
     r->count -= gone;
     if (gone > 0) {
         memmove(r->beyond, r->beyond + gone, (size_t)r->count * sizeof(*r->beyond));
     }
-}
-
-bool runs_raise(struct runs *r, int64_t seq)
-{
-    if (seq <= r->upto) {
-        return false;
-    }
-    r->upto = seq;
-    absorb(r);
-    return true;
+    return r->upto > before;
 }
 
 static void make_room(struct runs *r)
@@ -37,15 +35,18 @@ static void make_room(struct runs *r)
     }
 }
 
-static void add_beyond(struct runs *r, int64_t seq)
+void runs_note(struct runs *r, int64_t seq)
 {
+    if (seq <= r->upto) {
+        return;
+    }
     int i = r->count;
     while (i > 0 && r->beyond[i - 1].from > seq) {
         i--;
     }
     struct run *before = i > 0 ? &r->beyond[i - 1] : NULL, *after = i < r->count ? &r->beyond[i] : NULL;
     bool joins_before = before != NULL && before->to + 1 >= seq, joins_after = after != NULL && after->from == seq + 1;
-    if (joins_before && joins_after) {
+    if (joins_before && joins_after && before->to < seq) {
         before->to = after->to;
         r->count--;
         memmove(after, after + 1, (size_t)(r->count - i) * sizeof(*after));
@@ -66,11 +67,31 @@ bool runs_add(struct runs *r, int64_t seq)
     if (seq <= r->upto) {
         return false;
     }
-    if (seq == r->upto + 1) {
-        return runs_raise(r, seq);
+    r->top = seq > r->top ? seq : r->top;
+    runs_note(r, seq);
+    return absorb(r);
+}
+
+bool runs_raise(struct runs *r, int64_t seq)
+{
+    if (seq <= r->upto) {
+        return false;
     }
-    add_beyond(r, seq);
-    return false;
+    r->top = seq > r->top ? seq : r->top;
+    int gone = 0;
+    while (gone < r->count && r->beyond[gone].to <= seq) {
+        gone++;
+    }
+    r->count -= gone;
+    if (gone > 0) {
+        memmove(r->beyond, r->beyond + gone, (size_t)r->count * sizeof(*r->beyond));
+    }
+    if (r->count > 0 && r->beyond[0].from <= seq) {
+        r->beyond[0].from = seq + 1;
+    }
+    r->upto = seq;
+    absorb(r);
+    return true;
 }
 
 void runs_free(struct runs *r)

@@ -1,20 +1,61 @@
-/* session.h: the event side of the gateway as main.c sees it: users' sessions, the hub, the bus, the outbox. Loop thread only. */
+/* session.h: one user's connection, from its token to its end; and the event side of the gateway as main.c sees it. Loop thread only. */
 #ifndef REALTIME_SESSION_H
 #define REALTIME_SESSION_H
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "core/rate.h"
+#include "realtime/conn.h"
+#include "realtime/hub.h"
+#include "realtime/loop.h"
 
 #include <stdbool.h>
 
-/* Before the gateway listens. -1 ends the start. */
+/* Before the gateway listens: specification, bus, writer, keeper of the lease. -1 ends the start. */
 int session_start(struct err *e) __attribute__((warn_unused_result));
-
-/* Tells the clients, refuses new work, waits for what is under way (acks included), releases everything; then calls done. The transports still work until then and
- * are closed afterwards: session_closed() may follow. */
+/* Tells the clients, refuses new work, waits for what is under way (acks included), gives presence and lease back; then calls done. The transports still work
+ * until then and are closed afterwards: session_closed() may follow. */
 void session_stop(void (*done)(void));
-
-/* Whether this node can serve. verbose (may be NULL): appends one line "name ok" or "name why" for each of postgres and redis. Does no I/O. */
+/* Whether this node can serve. verbose (may be NULL): appends one line "name ok" or "name why" for each of postgres, schema and redis. Does no I/O. */
 bool session_ready(struct buf *verbose);
+/* Another process closed this one's lease: the process must end (exit code 75) and come back under a new node id. SIGTERM has been raised. */
+bool session_failed(void);
+
+enum session_state {
+    SESSION_VERIFYING, /* the token is on a worker */
+    SESSION_LOADING,   /* known, its conversations are being read */
+    SESSION_READY,
+    SESSION_ENDING     /* refused, disconnected or closed: nothing is sent any more */
+};
+
+struct pages; /* what was missed and is being sent: catchup.c */
+struct watcher; /* whose presence it wants: online.c */
+
+struct session {
+    struct conn *conn;
+    enum session_state state;
+    struct hub_user *user;        /* from SESSION_LOADING on */
+    struct session *next_of_user; /* the newer one */
+    struct device_id device;
+    char *token;                  /* to be verified again when something was revoked */
+    int64_t exp_ms;
+    struct loop_timer expiry;
+    struct seat *seats;
+    bool again;                   /* memberships changed while they were being read */
+    bool rechecking;
+    bool acks;                    /* has acknowledged something: no transport proof any more */
+    struct rate_bucket events;
+    struct pages *pages;
+    struct watcher *watching;
+};
+
+/* Emits, unless it is ending. */
+void session_emit(struct session *s, enum rt_event ev, const char *payload, size_t len);
+void session_disconnect(struct session *s, const char *reason); /* the client does not come back by itself */
+/* All connections of a user that are ready. */
+void session_emit_all(struct hub_user *u, enum rt_event ev, const char *payload, size_t len);
+
+/* Verifies tokens again: of one user, of an app (user NULL), of everybody (app NULL). Sessions whose token is not valid any more are disconnected. */
+void session_recheck(const struct app_id *app, const struct user_id *user);
 
 #endif

@@ -1,0 +1,192 @@
+#include "realtime/session.h"
+
+#include "core/crypto.h"
+#include "core/log.h"
+#include "realtime/fanout.h"
+#include "realtime/catchup.h"
+#include "realtime/keeper.h"
+#include "realtime/members.h"
+#include "realtime/online.h"
+#include "realtime/pages.h"
+#include "realtime/peers.h"
+#include "realtime/spec.h"
+#include "realtime/watch.h"
+#include "realtime/watermark.h"
+#include "realtime/writer.h"
+
+
+#include <stddef.h>
+
+/* ---- saying things ---- */
+
+void session_emit(struct session *s, enum rt_event ev, const char *payload, size_t len)
+{
+    if (s->state == SESSION_READY) {
+        spec_emit(s->conn, ev, payload, len);
+    }
+}
+
+void session_emit_all(struct hub_user *u, enum rt_event ev, const char *payload, size_t len)
+{
+    for (struct session *s = u->sessions; s != NULL; s = s->next_of_user) {
+        session_emit(s, ev, payload, len);
+    }
+}
+
+void session_disconnect(struct session *s, const char *reason)
+{
+    s->state = SESSION_ENDING;
+    conn_disconnect(s->conn, reason);
+}
+
+/* ---- what the client says about what it got ---- */
+
+void session_acked(struct conn *c, int64_t ack_id, const json_t *args)
+{
+    (void)args;
+    struct session *s = conn_user(c);
+    struct conv_id conv;
+    int64_t seq;
+    if (s == NULL || s->state != SESSION_READY || (fanout_ack_find(ack_id, &conv, &seq) != 1 && pages_ack_find(s, ack_id, &conv, &seq) != 1)) {
+        return;
+    }
+    struct seat *seat = hub_seat_find(s, &conv);
+    if (seat != NULL) {
+        watermark_acked(seat, seq);
+    }
+    pages_go(s);
+}
+
+void session_proven(struct conn *c)
+{
+    struct session *s = conn_user(c);
+    if (s != NULL && s->state == SESSION_READY) {
+        watermark_proven(s);
+    }
+}
+
+/* ---- the end of a session ---- */
+
+static bool stopping;
+
+static void leave_conversations(struct session *s)
+{
+    struct conv_id gone[256];
+    int n = 0;
+    while (s->seats != NULL) {
+        struct conv_id id = s->seats->member->conv->id;
+        if (members_unseat(s->seats)) {
+            gone[n++] = id;
+        }
+        if (n == 256) {
+            peers_detach(&s->user->app->id, gone, n);
+            n = 0;
+        }
+    }
+    if (n > 0) {
+        peers_detach(&s->user->app->id, gone, n);
+    }
+}
+
+void session_closed(struct conn *c, const char *reason)
+{
+    struct session *s = conn_user(c);
+    (void)reason;
+    if (s == NULL) {
+        return;
+    }
+    conn_set_user(c, NULL);
+    s->state = SESSION_ENDING;
+    loop_timer_stop(&s->expiry);
+    watch_remove_all(s);
+    if (s->user != NULL) {
+        struct hub_user *u = s->user;
+        leave_conversations(s);
+        hub_session_remove(s);
+        if (u->sessions == NULL) {
+            online_gone(u);
+        } else if (!stopping) {
+            online_touch(u);
+        }
+    }
+    pages_free(s);
+    free(s->token);
+    free(s);
+}
+
+/* ---- life of the event side ---- */
+
+int session_start(struct err *e)
+{
+    if (spec_load(e) != 0 || writer_start(e) != 0) {
+        return -1;
+    }
+    peers_start();
+    keeper_start();
+    online_start();
+    return 0;
+}
+
+bool session_ready(struct buf *verbose)
+{
+    return keeper_ready(verbose);
+}
+
+bool session_failed(void)
+{
+    return keeper_failed();
+}
+
+static struct loop_timer drain_timer;
+static void (*all_done)(void);
+
+static void on_bus_closed(void *ctx)
+{
+    (void)ctx;
+    writer_stop();
+    all_done();
+}
+
+static void on_lease_ended(void *arg)
+{
+    (void)arg;
+    peers_stop(on_bus_closed, NULL);
+}
+
+static void on_presence_given_back(void *arg)
+{
+    (void)arg;
+    keeper_stop(on_lease_ended);
+}
+
+/* Until every row has its outcome and every watermark is written; main.c bounds it. */
+static void drain(struct loop_timer *t)
+{
+    watermark_flush();
+    if (writer_waiting() > 0 || !watermark_idle()) {
+        loop_timer_start(t, 50, drain);
+        return;
+    }
+    online_stop(on_presence_given_back);
+}
+
+/* Clients come back spread over a second and more, each at a moment of its own. */
+static void tell_draining(void)
+{
+    size_t at = 0;
+    for (struct hub_user *u = hub_user_next(&at); u != NULL; u = hub_user_next(&at)) {
+        char payload[64];
+        uint32_t random;
+        crypto_random(&random, sizeof(random));
+        int n = snprintf(payload, sizeof(payload), "{\"reconnect_in_ms\":%u}", 100 + random % 2000);
+        session_emit_all(u, EV_SERVER_DRAINING, payload, (size_t)n);
+    }
+}
+
+void session_stop(void (*done)(void))
+{
+    stopping = true;
+    all_done = done;
+    tell_draining();
+    drain(&drain_timer);
+}
