@@ -116,7 +116,7 @@ format: ## format all C files
 format-check: ## name the C files that are not formatted
 	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 lint: ## lint the specifications
-	@tests/node_modules/.bin/redocly lint --config openapi/redocly.yaml $(sort $(wildcard openapi/re[sa]*.yaml))
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true tests/node_modules/.bin/redocly lint --config openapi/redocly.yaml $(sort $(wildcard openapi/re[sa]*.yaml))
 docs: $(BUILD)/parley-api ## print docs/CONFIG.md anew
 	@$< --print-config-docs >docs/CONFIG.md.new && mv docs/CONFIG.md.new docs/CONFIG.md
 clean: ## remove what was built
