@@ -90,17 +90,24 @@ static void connection_changed(void *cls, struct MHD_Connection *connection, voi
 /* ---- headers ---- */
 
 struct framing {
-    int lengths, encodings, hosts, types;
-    bool chunked, odd;
+    int lengths, encodings, hosts, types, authorizations;
+    bool chunked, odd, bad_name, http10;
     int64_t length;
-    int authorizations;
 };
+
+/* RFC 9110 5.6.2. A name with a space before its colon is the classic way to hide a header from one of two parsers. */
+static bool is_token(const char *name)
+{
+    static const char allowed[] = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    return name[0] != '\0' && strspn(name, allowed) == strlen(name);
+}
 
 static enum MHD_Result look_at_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     struct framing *f = cls;
     (void)kind;
     const char *v = value != NULL ? value : "";
+    f->bad_name = f->bad_name || !is_token(name);
     if (strcasecmp(name, "Content-Length") == 0) {
         f->lengths++;
         f->odd = f->odd || v[0] == '\0' || strlen(v) > 18 || strspn(v, "0123456789") != strlen(v);
@@ -121,6 +128,9 @@ static enum MHD_Result look_at_header(void *cls, enum MHD_ValueKind kind, const 
 /* What two parsers could read differently is not served (RFC 9112, 6.1 and 6.3). NULL when the framing is plain. */
 static const char *ambiguous(const struct framing *f)
 {
+    if (f->bad_name) {
+        return "A header's name holds a byte that is not allowed there.";
+    }
     if (f->lengths > 0 && f->encodings > 0) {
         return "Content-Length and Transfer-Encoding exclude each other.";
     }
@@ -130,7 +140,7 @@ static const char *ambiguous(const struct framing *f)
     if (f->encodings > 1 || (f->encodings == 1 && !f->chunked)) {
         return "The only Transfer-Encoding taken is chunked.";
     }
-    if (f->hosts > 1) {
+    if (f->hosts > 1 || (f->hosts == 0 && !f->http10)) {
         return "Send one Host.";
     }
     return f->authorizations > 1 || f->types > 1 ? "Send each header once." : NULL;
@@ -188,9 +198,9 @@ static enum MHD_Result send_reply(struct exchange *x, struct MHD_Connection *con
 }
 
 /* First call: the headers are there. */
-static enum MHD_Result on_headers(struct exchange *x, struct MHD_Connection *connection, const char *method)
+static enum MHD_Result on_headers(struct exchange *x, struct MHD_Connection *connection, const char *method, const char *version)
 {
-    struct framing f = {.lengths = 0};
+    struct framing f = {.http10 = strcmp(version, "HTTP/1.0") == 0};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, look_at_header, &f);
     take_headers(x, connection);
     x->req.method = arena_strdup(x->arena, method);
@@ -232,9 +242,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     struct exchange *x = *con_cls;
     (void)cls;
     (void)url;
-    (void)version;
     if (!x->headed) {
-        return on_headers(x, connection, method);
+        return on_headers(x, connection, method, version);
     }
     if (*size > 0) {
         return on_data(x, data, size);
