@@ -57,7 +57,8 @@ static void on_written(uv_write_t *w, int status)
 
 static void answer(struct client *c, const char *status, const char *type, const struct buf *body)
 {
-    buf_addf(&c->answer, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n", status, type, body->len);
+    buf_addf(&c->answer, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+             status, type, body->len);
     buf_add(&c->answer, body->data, body->len);
     uv_buf_t out = uv_buf_init(c->answer.data, (unsigned)c->answer.len);
     uv_read_stop((uv_stream_t *)&c->tcp);

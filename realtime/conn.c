@@ -13,7 +13,7 @@
 enum conn_state {
     CONN_PENDING, /* session_connect() has been called, the answer is open */
     CONN_OPEN,
-    CONN_ENDED    /* session_closed() follows at the end of the turn */
+    CONN_ENDED /* session_closed() follows at the end of the turn */
 };
 
 struct conn {

@@ -168,8 +168,8 @@ bool eio_utf8_valid(const char *text, size_t len)
 
 void eio_add_open(struct buf *out, const char *sid, bool upgrades, int ping_interval_ms, int ping_timeout_ms, int max_payload)
 {
-    buf_addf(out, "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%d,\"pingTimeout\":%d,\"maxPayload\":%d}", sid, upgrades ? "\"websocket\"" : "",
-             ping_interval_ms, ping_timeout_ms, max_payload);
+    buf_addf(out, "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%d,\"pingTimeout\":%d,\"maxPayload\":%d}", sid,
+             upgrades ? "\"websocket\"" : "", ping_interval_ms, ping_timeout_ms, max_payload);
 }
 
 void eio_make_sid(const char *node, char out[EIO_SID_LEN + 1])

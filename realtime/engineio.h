@@ -12,9 +12,9 @@
 
 #define EIO_SEPARATOR '\x1e'
 #define EIO_SID_LEN 20
-#define EIO_NODE_LEN 3            /* characters of the sid that name its node */
+#define EIO_NODE_LEN 3 /* characters of the sid that name its node */
 #define EIO_PACKETS_PER_POST 256
-#define EIO_PACKETS_PER_POLL 16   /* python-engineio gives up on more */
+#define EIO_PACKETS_PER_POLL 16 /* python-engineio gives up on more */
 
 enum eio_type { EIO_OPEN, EIO_CLOSE, EIO_PING, EIO_PONG, EIO_MESSAGE, EIO_UPGRADE, EIO_NOOP };
 
@@ -46,6 +46,7 @@ void eio_make_sid(const char *node, char out[EIO_SID_LEN + 1]);
 
 /* ---- requests ---- */
 
+/* clang-format off */
 /* What may be wrong with a request: code, HTTP status and message as in the reference. */
 #define EIO_REFUSALS(R) \
     R(UNKNOWN_TRANSPORT,   0, 400, "Transport unknown") \
@@ -54,12 +55,13 @@ void eio_make_sid(const char *node, char out[EIO_SID_LEN + 1]);
     R(BAD_REQUEST,         3, 400, "Bad request") \
     R(FORBIDDEN,           4, 403, "Forbidden") \
     R(UNSUPPORTED_VERSION, 5, 400, "Unsupported protocol version")
+/* clang-format on */
 
 enum eio_refusal {
 #define R(name, code, status, text) EIO_R_##name,
     EIO_REFUSALS(R)
 #undef R
-    EIO_ADMITTED
+        EIO_ADMITTED
 };
 int eio_refusal_status(enum eio_refusal r);
 const char *eio_refusal_text(enum eio_refusal r);
@@ -77,8 +79,8 @@ enum eio_method { EIO_GET, EIO_POST, EIO_OTHER_METHOD };
 struct eio_request {
     const struct eio_query *query;
     enum eio_method method;
-    bool upgrade;                      /* a WebSocket handshake */
-    const char *origin;                /* header or NULL */
+    bool upgrade;       /* a WebSocket handshake */
+    const char *origin; /* header or NULL */
     bool origin_allowed;
     const struct eio_session *session; /* the one that the sid names, or NULL */
 };
@@ -94,8 +96,8 @@ struct eio_session {
     enum eio_probe probe : 8; /* of a WebSocket beside polling */
     bool awaiting_pong;
     int interval_ms, timeout_ms;
-    int64_t due_ms;           /* absolute: of the next ping, or of the pong that is awaited */
-    int64_t latest_ms;        /* how far eio_progress() may move due_ms */
+    int64_t due_ms;    /* absolute: of the next ping, or of the pong that is awaited */
+    int64_t latest_ms; /* how far eio_progress() may move due_ms */
 };
 void eio_session_init(struct eio_session *s, enum eio_transport t, int interval_ms, int timeout_ms, int64_t now_ms);
 

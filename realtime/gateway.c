@@ -9,9 +9,9 @@
 
 #include <ctype.h>
 
-#define IDLE_MS 30000           /* between requests on one connection */
-#define HEADERS_MAX 16384       /* request line and headers; lws hangs up beyond it */
-#define RX_BUFFER 512           /* per connection */
+#define IDLE_MS 30000     /* between requests on one connection */
+#define HEADERS_MAX 16384 /* request line and headers; lws hangs up beyond it */
+#define RX_BUFFER 512     /* per connection */
 #define SERVICE_BUFFER 32768
 #define TX_MAX 131072
 #define HEADER_SECONDS 5
@@ -243,7 +243,8 @@ static int answer_options(struct sock *s, const struct request *r)
     char extra[512];
     bool echo = r->asked_headers[0] != '\0' && printable(r->asked_headers);
     snprintf(extra, sizeof(extra), "Access-Control-Allow-Methods: GET,POST\r\nAccess-Control-Max-Age: 600\r\n%s%s%s",
-             echo ? "Access-Control-Allow-Headers: " : "", echo ? r->asked_headers : "", echo ? "\r\nVary: Access-Control-Request-Headers\r\n" : "");
+             echo ? "Access-Control-Allow-Headers: " : "", echo ? r->asked_headers : "",
+             echo ? "\r\nVary: Access-Control-Request-Headers\r\n" : "");
     struct answer w = {.status = 204, .extra = extra, .close = r->length != -1};
     return http_answer(s, &w);
 }
@@ -251,7 +252,8 @@ static int answer_options(struct sock *s, const struct request *r)
 static int answer_elsewhere(struct sock *s, const struct request *r)
 {
     bool close = r->length != -1 || r->method != EIO_GET;
-    struct answer missing = {.status = 404, .type = "application/problem+json", .body = NOT_FOUND_BODY, .len = sizeof(NOT_FOUND_BODY) - 1, .close = close};
+    struct answer missing = {
+        .status = 404, .type = "application/problem+json", .body = NOT_FOUND_BODY, .len = sizeof(NOT_FOUND_BODY) - 1, .close = close};
     struct answer alive = {.status = 200, .type = "application/json", .body = "{\"status\":\"ok\"}", .len = 15, .close = close};
     return http_answer(s, r->livez ? &alive : &missing);
 }
@@ -443,7 +445,8 @@ static struct lws_vhost *make_context(void)
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
-        .options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 | LWS_SERVER_OPTION_DISABLE_IPV6,
+        .options =
+            LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 | LWS_SERVER_OPTION_DISABLE_IPV6,
         .foreign_loops = loops,
         .max_http_header_data = HEADERS_MAX,
         .pt_serv_buf_size = SERVICE_BUFFER,

@@ -5,11 +5,11 @@
 
 #include <assert.h>
 
-#define LINGER_MS 30000   /* an ended polling session owes the client its end for so long */
-#define FLUSH_MS 5000     /* a closing WebSocket may take so long for what is queued */
-#define FRAME_COST 64     /* what a queued frame costs beside its bytes */
+#define LINGER_MS 30000 /* an ended polling session owes the client its end for so long */
+#define FLUSH_MS 5000   /* a closing WebSocket may take so long for what is queued */
+#define FRAME_COST 64   /* what a queued frame costs beside its bytes */
 
-#define CONTAINER(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define CONTAINER(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 static struct {
     struct link **by_sid;

@@ -30,18 +30,18 @@ enum link_end {
 struct link {
     struct eio_session eio;
     char sid[EIO_SID_LEN + 1];
-    bool base64;                  /* binary goes as "b…" text */
+    bool base64; /* binary goes as "b…" text */
     bool dirty;
-    uint8_t path;                 /* index into gateway_setup.paths */
+    uint8_t path; /* index into gateway_setup.paths */
     enum link_state state : 8;
     enum link_end end : 8;
-    uint16_t close_code;          /* of the WebSocket close frame; 0 = none */
-    const char *reason;           /* literal */
-    struct sock *held;            /* polling: the GET that waits */
-    struct sock *poster;          /* polling: the POST being received */
-    struct sock *ws;              /* the transport, once it is WebSocket */
-    struct sock *probe;           /* a WebSocket beside polling */
-    struct frame **queue;         /* ring; `slots` or memory */
+    uint16_t close_code;  /* of the WebSocket close frame; 0 = none */
+    const char *reason;   /* literal */
+    struct sock *held;    /* polling: the GET that waits */
+    struct sock *poster;  /* polling: the POST being received */
+    struct sock *ws;      /* the transport, once it is WebSocket */
+    struct sock *probe;   /* a WebSocket beside polling */
+    struct frame **queue; /* ring; `slots` or memory */
     struct frame *slots[LINK_SLOTS];
     uint32_t room, head, count;
     size_t bytes;                 /* queued */
@@ -51,8 +51,8 @@ struct link {
     struct loop_timer timer;      /* heartbeat; what comes after the end */
     struct link *next_dirty, *next_closing, *next_by_sid;
     struct address *address;
-    char *origin;                 /* or NULL */
-    void *user;                   /* of the layer above */
+    char *origin; /* or NULL */
+    void *user;   /* of the layer above */
 };
 
 /* Implemented by the layer above. link_on_open: set link->user and link->limit. link_on_close: the last call, at the end of a turn. link_on_turn_end: called
@@ -81,11 +81,11 @@ bool link_alive(struct link *l);
 /* Feeds one packet; from_probe: it came on the probing socket. Returns what the socket has to do (EIO_ANSWER_PROBE, EIO_SWITCH, EIO_DROP_SOCKET), else EIO_IGNORE;
  * EIO_BROKEN: the session is being closed because of it. */
 enum eio_verdict link_feed(struct link *l, const struct eio_packet *p, bool from_probe);
-void link_switched(struct link *l); /* the metric of transports, after eio_input() has switched */
-void link_touch(struct link *l);    /* something may be flushed at the end of the turn */
+void link_switched(struct link *l);                        /* the metric of transports, after eio_input() has switched */
+void link_touch(struct link *l);                           /* something may be flushed at the end of the turn */
 struct frame *link_peek(const struct link *l, uint32_t i); /* the i-th queued frame, or NULL */
 void link_pop(struct link *l);
-void link_settle(struct link *l);   /* an ended link frees itself when no socket needs it any more */
-void link_turn_end(void);           /* end, flush, free */
+void link_settle(struct link *l); /* an ended link frees itself when no socket needs it any more */
+void link_turn_end(void);         /* end, flush, free */
 
 #endif

@@ -11,7 +11,7 @@
 struct node {
     const struct config *config;
     uv_loop_t *loop;
-    char id[32];              /* this process's node id, drawn at start (storage/leases.h) */
+    char id[32]; /* this process's node id, drawn at start (storage/leases.h) */
     int64_t started_ms;
     bool draining;
 };

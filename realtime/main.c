@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define EXIT_AGAIN 75     /* EX_TEMPFAIL: start me again */
 #define FILES_MAX 1048576 /* libwebsockets has tables of this size */
 
 static const char usage[] = "usage: parley-realtime [--check-config | --version | --help]\n"
@@ -31,6 +32,7 @@ static struct config config;
 static uv_signal_t terminate, interrupt;
 static struct loop_timer hurry;
 static bool closing;
+static int exit_code;
 
 static int complain(const struct err *e)
 {
@@ -76,7 +78,7 @@ static void *end_anyway(void *ms)
 {
     usleep((useconds_t)(intptr_t)ms * 1000);
     log_warn("shutdown_cut", "work was still running when the time for shutting down was over");
-    _exit(0);
+    _exit(exit_code);
 }
 
 static void on_gateway_stopped(void)
@@ -111,6 +113,7 @@ static void on_signal(uv_signal_t *unused, int signal)
         return;
     }
     node.draining = true;
+    exit_code = session_failed() ? EXIT_AGAIN : 0;
     metric_set(METRIC_READY, NULL, NULL, 0);
     log_info("stopping", "signal %d: no new connections, finishing what is in progress", signal);
     if (pthread_create(&thread, NULL, end_anyway, (void *)(intptr_t)config.shutdown_timeout) == 0) {
@@ -180,9 +183,10 @@ int main(int argc, char **argv)
         fflush(NULL);
         _exit(1); /* threads are running */
     }
-    log_info("listening", "Socket.IO on %s:%d, operator on %s:%d", config.realtime_address, config.realtime_port, config.admin_address, config.realtime_admin_port);
+    log_info("listening", "Socket.IO on %s:%d, operator on %s:%d", config.realtime_address, config.realtime_port, config.admin_address,
+             config.realtime_admin_port);
     uv_run(&loop, UV_RUN_DEFAULT);
     int busy = uv_loop_close(&loop);
     log_info("stopped", busy == 0 ? "stopped" : "stopped; handles were left open");
-    return 0;
+    return exit_code;
 }

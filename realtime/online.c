@@ -71,6 +71,7 @@ struct claim_job {
 };
 static int jobs;
 static void (*stopped)(void *arg);
+static bool ended; /* online_stop() has been called */
 
 static void claim_work(void *arg)
 {
@@ -91,6 +92,9 @@ static void left(struct hub_app *app, const struct user_id *id)
         return;
     }
     u->leaving = false;
+    if (u->sessions != NULL && ended) {
+        return; /* online_gone() will follow */
+    }
     if (u->sessions != NULL) {
         online_touch(u); /* back meanwhile: the claim may have come before the end of the old one */
     } else {
@@ -116,7 +120,9 @@ static void claim_done(void *arg)
     arena_free(&j->arena);
     free(j);
     if (stopped != NULL && jobs == 0) {
-        stopped(NULL);
+        void (*done)(void *arg) = stopped;
+        stopped = NULL;
+        done(NULL);
     }
 }
 
@@ -190,7 +196,9 @@ static void on_grace(struct loop_timer *t)
 
 void online_gone(struct hub_user *u)
 {
-    if (!u->leaving) {
+    if (ended && !u->leaving) {
+        hub_user_free(u);
+    } else if (!u->leaving) {
         loop_timer_start(&u->grace, node.config->presence_grace, on_grace);
     }
 }
@@ -253,6 +261,7 @@ void online_start(void)
 void online_stop(void (*done)(void *arg))
 {
     loop_timer_stop(&timer);
+    ended = true;
     size_t at = 0;
     struct claim_job *j = NULL;
     for (struct hub_user *u = hub_user_next(&at); u != NULL; u = hub_user_next(&at)) {
@@ -273,9 +282,10 @@ void online_stop(void (*done)(void *arg))
     if (j != NULL) {
         job_start(j);
     }
-    stopped = done;
     if (jobs == 0) {
         loop_post(done, NULL);
+    } else {
+        stopped = done;
     }
 }
 

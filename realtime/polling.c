@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BODY_MS 15000        /* a POST must be complete after this */
-#define SWALLOW_MS 5000      /* after an early answer */
+#define BODY_MS 15000   /* a POST must be complete after this */
+#define SWALLOW_MS 5000 /* after an early answer */
 #define SWALLOW_MAX 4000000
 #define PLAIN_TEXT "text/plain; charset=UTF-8"
 #define NO_STORE "Cache-Control: no-store\r\n"

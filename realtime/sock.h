@@ -12,13 +12,13 @@
 struct link;
 
 enum sock_state {
-    SOCK_IDLE,    /* HTTP between requests */
-    SOCK_BODY,    /* a POST is being received */
-    SOCK_HELD,    /* a GET waits for something to tell */
-    SOCK_PROBE,   /* WebSocket that may become its session's transport */
-    SOCK_WS,      /* WebSocket, transport of its session */
-    SOCK_ENDING,  /* WebSocket after the close frame */
-    SOCK_DEAD     /* lws has been told to kill it, or has */
+    SOCK_IDLE,   /* HTTP between requests */
+    SOCK_BODY,   /* a POST is being received */
+    SOCK_HELD,   /* a GET waits for something to tell */
+    SOCK_PROBE,  /* WebSocket that may become its session's transport */
+    SOCK_WS,     /* WebSocket, transport of its session */
+    SOCK_ENDING, /* WebSocket after the close frame */
+    SOCK_DEAD    /* lws has been told to kill it, or has */
 };
 
 /* Peers' addresses: `sockets` live ones count against the limit; the entry lives as long as anybody refers to it. */
@@ -43,29 +43,29 @@ struct sock {
     struct lws *wsi;
     int fd;
     enum sock_state state;
-    bool watched;         /* known to the hang-up watcher */
-    bool blocked;         /* waits for SERVER_WRITEABLE */
-    bool gone;            /* WSI_DESTROY has come */
-    bool bye;             /* our close frame has gone out */
-    bool binary;          /* of the message in rx */
-    struct link *link;    /* BODY, HELD, PROBE, WS */
+    bool watched;      /* known to the hang-up watcher */
+    bool blocked;      /* waits for SERVER_WRITEABLE */
+    bool gone;         /* WSI_DESTROY has come */
+    bool bye;          /* our close frame has gone out */
+    bool binary;       /* of the message in rx */
+    struct link *link; /* BODY, HELD, PROBE, WS */
     struct address *address;
     struct loop_timer timer;
     struct post *post;
-    char *cors;           /* header lines for the answer, or NULL */
-    struct buf rx;        /* a WebSocket message in pieces */
+    char *cors;    /* header lines for the answer, or NULL */
+    struct buf rx; /* a WebSocket message in pieces */
     uint32_t fragments;
-    int64_t until_ms;     /* PROBE: deadline */
-    struct sock *next;    /* to be freed */
+    int64_t until_ms;  /* PROBE: deadline */
+    struct sock *next; /* to be freed */
 };
 
 /* accept.c */
-void sock_lost(struct sock *s);     /* the connection has ended: what that means for its link */
-void sock_kill(struct sock *s);     /* the same, and lws ends it soon */
-void sock_gone(struct sock *s);     /* lws has destroyed the wsi; freed at the end of the turn */
+void sock_lost(struct sock *s); /* the connection has ended: what that means for its link */
+void sock_kill(struct sock *s); /* the same, and lws ends it soon */
+void sock_gone(struct sock *s); /* lws has destroyed the wsi; freed at the end of the turn */
 void sock_free_gone(void);
 void sock_set_ending(struct sock *s);
-int sock_ending_count(void);        /* those that wait for the answer to their close frame */
+int sock_ending_count(void); /* those that wait for the answer to their close frame */
 int sock_count(void);
 
 /* gateway.c: a request, as far as we look at it */
@@ -73,7 +73,7 @@ struct request {
     struct eio_query query;
     enum eio_method method;
     bool options, head, chunked, octets, expects;
-    int path;                /* index into gateway_setup.paths; -1 none */
+    int path; /* index into gateway_setup.paths; -1 none */
     bool livez;
     int64_t length;          /* of the body; -1 absent, -2 malformed */
     char origin[256];        /* "" none */
@@ -82,11 +82,11 @@ struct request {
 };
 struct answer {
     int status;
-    const char *type;        /* NULL: none */
-    const char *extra;       /* header lines, or NULL */
+    const char *type;  /* NULL: none */
+    const char *extra; /* header lines, or NULL */
     const void *body;
     size_t len;
-    bool close;              /* say that the connection ends */
+    bool close; /* say that the connection ends */
 };
 /* Writes an answer. 0, or -1: the connection is broken. */
 int http_write(struct sock *s, const struct answer *w) __attribute__((warn_unused_result));
@@ -104,11 +104,11 @@ int polling_get(struct sock *s, struct link *l) __attribute__((warn_unused_resul
 int polling_post(struct sock *s, const struct request *r, struct link *l, enum eio_refusal refusal) __attribute__((warn_unused_result));
 int polling_body(struct sock *s, const char *p, size_t len) __attribute__((warn_unused_result));
 int polling_body_end(struct sock *s) __attribute__((warn_unused_result));
-bool polling_ready(const struct link *l); /* a GET waits */
-void polling_flush(struct link *l);       /* answers it, if something is queued */
+bool polling_ready(const struct link *l);              /* a GET waits */
+void polling_flush(struct link *l);                    /* answers it, if something is queued */
 void polling_answer(struct link *l, const char *tail); /* answers it with what is queued and, behind it, `tail` (or NULL) */
-void polling_release(struct link *l);     /* answers it with a noop and leaves the queue alone */
-bool polling_held_gone(struct link *l);   /* the waiting GET's peer has hung up */
+void polling_release(struct link *l);                  /* answers it with a noop and leaves the queue alone */
+bool polling_held_gone(struct link *l);                /* the waiting GET's peer has hung up */
 
 /* websocket.c */
 void websocket_open(struct sock *s, const struct request *r, struct link *l); /* l: the session to upgrade, or NULL: a new one */

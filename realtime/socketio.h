@@ -27,12 +27,12 @@ struct sio_blob {
 
 /* A packet as received. Everything belongs to the arena it was read into. */
 struct sio_packet {
-    enum sio_type type;     /* BINARY_EVENT and BINARY_ACK become EVENT and ACK; `binary` says so */
-    bool binary;            /* {"_placeholder":true,"num":i} in data stands for blobs[i] */
-    const char *nsp;        /* "/" when it was left out */
-    int64_t ack_id;         /* or SIO_NO_ACK */
-    json_t *data;           /* CONNECT: object or NULL. EVENT: array, its first item a string or number. ACK: array. DISCONNECT: NULL */
-    int count;              /* attachments */
+    enum sio_type type; /* BINARY_EVENT and BINARY_ACK become EVENT and ACK; `binary` says so */
+    bool binary;        /* {"_placeholder":true,"num":i} in data stands for blobs[i] */
+    const char *nsp;    /* "/" when it was left out */
+    int64_t ack_id;     /* or SIO_NO_ACK */
+    json_t *data;       /* CONNECT: object or NULL. EVENT: array, its first item a string or number. ACK: array. DISCONNECT: NULL */
+    int count;          /* attachments */
     struct sio_blob *blobs;
 };
 
@@ -46,13 +46,14 @@ const char *sio_event_name(struct arena *a, const struct sio_packet *p);
 struct sio_decoder {
     struct arena *arena; /* of the packet below; NULL = idle */
     struct sio_packet packet;
-    int have;            /* attachments so far */
+    int have; /* attachments so far */
     size_t bytes;
     int64_t since_ms;
 };
 /* Feeds one Engine.IO message. 1: d->packet is complete and valid until sio_release(), which must come before the next feed; 0: attachments are awaited;
  * -1 and *e: the session must be closed (text inside a run, bytes outside of one, limits, what sio_read() refuses). */
-int sio_feed(struct sio_decoder *d, const void *p, size_t len, bool binary, int64_t now_ms, struct err *e) __attribute__((warn_unused_result));
+int sio_feed(struct sio_decoder *d, const void *p, size_t len, bool binary, int64_t now_ms, struct err *e)
+    __attribute__((warn_unused_result));
 bool sio_collecting(const struct sio_decoder *d); /* attachments are awaited */
 void sio_release(struct sio_decoder *d);          /* also ends a run */
 

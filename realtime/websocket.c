@@ -146,7 +146,8 @@ static void on_timer(struct loop_timer *t)
 
 static void answer_probe(struct sock *s)
 {
-    static const char answer[] = "\x81\x06" "3probe";
+    static const char answer[] = "\x81\x06"
+                                 "3probe";
     send_raw(s, answer, sizeof(answer) - 1);
     if (s->link != NULL) {
         end_poll(s->link);
