@@ -21,7 +21,7 @@ static struct {
     bool ok[CHECKS];
     char why[CHECKS][160];
     int64_t at_ms;
-    bool started, draining, was_ready;
+    bool looked, started, was_ready;
 } health = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void note(enum check check, bool ok, const char *why)
@@ -48,6 +48,7 @@ static void report_change(void)
     bool ready = health_ready(NULL, NULL, NULL);
     pthread_mutex_lock(&health.lock);
     bool changed = ready != health.was_ready;
+    health.looked = true;
     health.was_ready = ready;
     health.started = health.started || ready;
     pthread_mutex_unlock(&health.lock);
@@ -128,4 +129,12 @@ bool health_started(void)
     bool started = health.started;
     pthread_mutex_unlock(&health.lock);
     return started;
+}
+
+bool health_storage_away(void)
+{
+    pthread_mutex_lock(&health.lock);
+    bool away = health.looked && !health.ok[CHECK_POSTGRES];
+    pthread_mutex_unlock(&health.lock);
+    return away;
 }

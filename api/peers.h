@@ -3,7 +3,7 @@
 #ifndef API_PEERS_H
 #define API_PEERS_H
 
-#define PEER_STEP_MS 20000
+#define PEER_STEP_MS 14500
 
 struct peer;
 

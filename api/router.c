@@ -2,6 +2,7 @@
 
 #include "api/auth.h"
 #include "api/cors.h"
+#include "api/health.h"
 #include "api/limits.h"
 #include "api/problem.h"
 #include "api/routes.h"
@@ -99,6 +100,12 @@ static int match(struct req *r, struct err *e)
     r->params = json_own(r->arena, json_object());
     target_match(r->arena, r->route->path, r->path, r->params);
     return 0;
+}
+
+static int check_storage(const struct req *r, struct err *e)
+{
+    bool needed = r->route->auth != AUTH_NONE || strcmp(r->route->operation, "apps.jwks") == 0;
+    return needed && health_storage_away() ? err_set(e, ERR_STORAGE_UNAVAILABLE, "Postgres did not answer when last looked at.") : 0;
 }
 
 /* ---- rate ---- */
@@ -279,7 +286,7 @@ static int head(struct req *r, int64_t length, struct err *e)
         complete(r); /* OPTIONS */
         return 0;
     }
-    if (auth_check(r, e) < 0 || check_rate(r, e) < 0 || check_announced(r, length, e) < 0) {
+    if (check_storage(r, e) < 0 || auth_check(r, e) < 0 || check_rate(r, e) < 0 || check_announced(r, length, e) < 0) {
         return -1;
     }
     return check_params(r, e) < 0 ? -1 : check_query(r, query, e);
