@@ -55,14 +55,13 @@ void eio_make_sid(const char *node, char out[EIO_SID_LEN + 1]);
     R(BAD_REQUEST,         3, 400, "Bad request") \
     R(FORBIDDEN,           4, 403, "Forbidden") \
     R(UNSUPPORTED_VERSION, 5, 400, "Unsupported protocol version")
-/* clang-format on */
-
 enum eio_refusal {
 #define R(name, code, status, text) EIO_R_##name,
     EIO_REFUSALS(R)
 #undef R
-        EIO_ADMITTED
+    EIO_ADMITTED
 };
+/* clang-format on */
 int eio_refusal_status(enum eio_refusal r);
 const char *eio_refusal_text(enum eio_refusal r);
 void eio_add_refusal(struct buf *out, enum eio_refusal r); /* {"code":…,"message":"…"} */
