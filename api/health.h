@@ -14,4 +14,7 @@ void health_drain(void); /* not ready from now on */
 bool health_ready(struct arena *a, const char *exclude, const char **text_r);
 bool health_started(void); /* has been ready once */
 
+/* Postgres did not answer when it was last looked at: whoever needs it is better refused at once than kept waiting on a thread that others need. */
+bool health_storage_away(void);
+
 #endif

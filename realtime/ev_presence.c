@@ -109,6 +109,10 @@ static enum step_result describe(struct op *op)
     if (u == NULL) {
         return op_fail(op, ERR_NOT_FOUND, "The connection has gone.");
     }
+    if (strlen(json_str(op->payload, "text", "")) >= sizeof(n->now.text)) {
+        err_at(&op->err, ERR_VALIDATION_FAILED, "/text", "The text is longer than 128 bytes.");
+        return STEP_FAIL;
+    }
     n->claim = (struct presence_claim){.user = op->user, .status = json_str(op->payload, "status", "online"), .text = json_str(op->payload, "text", ""),
                                        .devices = online_devices(op->arena, u)};
     op->data = n;
