@@ -144,6 +144,7 @@ static void on_bus_closed(void *ctx)
 {
     (void)ctx;
     writer_stop();
+    spec_unload();
     all_done();
 }
 

@@ -23,6 +23,7 @@ static const enum answer answers[EV_COUNT] = {
 
 #define ERROR_ACK "ack.error" /* the message of every failed event */
 
+static struct arena *arena; /* the document's */
 static const json_t *document, *payloads[EV_COUNT], *acks[EV_COUNT], *error_ack;
 static bool check_replies;
 
@@ -97,7 +98,6 @@ static int read_messages(struct err *e)
 
 int spec_load(struct err *e)
 {
-    static struct arena *arena;
     const struct embed *file = embed_find("openapi/realtime.yaml");
     if (file == NULL) {
         return err_set(e, ERR_INTERNAL, "openapi/realtime.yaml is not part of this program.");
@@ -115,6 +115,13 @@ int spec_load(struct err *e)
     const char *wanted = getenv("PARLEY_TEST_CHECK_REPLIES");
     check_replies = wanted != NULL && strcmp(wanted, "1") == 0;
     return error_ack != NULL ? 0 : err_set(e, ERR_INTERNAL, "openapi/realtime.yaml lacks the message %s.", ERROR_ACK);
+}
+
+void spec_unload(void)
+{
+    check_replies = false;
+    document = NULL;
+    arena_free(&arena);
 }
 
 /* ---- checking ---- */

@@ -12,6 +12,7 @@
 /* Reads the embedded document and finds each event's schemas. -1 when it holds anything the validator does not know, or a row of RT_EVENTS lacks its message,
  * or a message its row. */
 int spec_load(struct err *e) __attribute__((warn_unused_result));
+void spec_unload(void); /* nothing is checked or said afterwards */
 
 /* Checks a client's payload. -1: ERR_VALIDATION_FAILED with the pointer of the first problem. */
 int spec_check(enum rt_event ev, const json_t *payload, struct err *e) __attribute__((warn_unused_result));
