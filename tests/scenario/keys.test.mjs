@@ -210,6 +210,7 @@ describe('signing keys', () => {
     assert.equal(ok.status, 200, ok.text);
     assert.equal(ok.body.id, 'alice');
     assertProblem(await me(jwt({ ...key, secret: made.body.secret }, claims())), 'invalid_token', {});
+    assertProblem(await me(jwt({ ...key, kid: 'never-made-key' }, claims())), 'unknown_kid');
     assertProblem(await make({ alg: 'HS256', jwk: { kty: 'oct', k: 'AAAA' } }), 'validation_failed', { pointer: '/jwk' });
     assertProblem(await make({ alg: 'HS512' }), 'validation_failed', { pointer: '/alg' });
     assertProblem(await make({ alg: 'none' }), 'validation_failed', { pointer: '/alg' });
