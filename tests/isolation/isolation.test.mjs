@@ -17,7 +17,7 @@ before(async () => {
   stack = await Stack.start();
   gateway = stack.endpoints.realtime[0];
   [a, b] = [await furnish('a'), await furnish('b')];
-  UNKNOWN = a.group.id.slice(4, -4) + (a.group.id.endsWith('0000') ? '1111' : '0000');
+  [UNKNOWN, UNKNOWN_DIRECT] = [a.group.id, a.direct.id].map((id) => id.slice(4, -4) + (id.endsWith('0000') ? '1111' : '0000'));
   // What A has and B has not.
   for (const id of ['only-a', 'only-a-2', 'only-a-3', 'only-a-4']) await a.app.user(id, { name: SECRET_TEXT });
   await a.app.api('PUT', '/v1/roles/only-a-role', { permissions: ['send_messages'] });
@@ -63,7 +63,7 @@ const plain = (value, ids) => {
   return text.replace(/req_[0-9a-z]{26}/g, '<request>').replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>').replace(/(grp|dir|msg|key)_[0-9a-z]{26}/g, '<made>').replace(/"(jti|token|sid|secret|last4)":"[^"]*"/g, '"$1":"<>"');
 };
 
-let UNKNOWN; // the 26 characters of an id in due form that nobody has
+let UNKNOWN, UNKNOWN_DIRECT; // the 26 characters of ids in due form that nobody has
 // For each id parameter: what A has, and what nobody has.
 const foreign = () => ({
   app_id: [[a.app.id, `app_${UNKNOWN}`]],
@@ -71,7 +71,7 @@ const foreign = () => ({
   kid: [[a.signing.kid, 'never-made-kid']],
   user_id: [['only-a', 'never-was']],
   group_id: [[a.group.id, `grp_${UNKNOWN}`], [a.named.id, `grp_${UNKNOWN}`]],
-  conversation_id: [[a.group.id, `grp_${UNKNOWN}`], [a.direct.id, `dir_${UNKNOWN}`]],
+  conversation_id: [[a.group.id, `grp_${UNKNOWN}`], [a.direct.id, `dir_${UNKNOWN_DIRECT}`]],
   name: [['only-a-role', 'never-was-role']],
   user_a: [['only-a', 'never-was']],
   user_b: [['only-a', 'never-was']],
@@ -202,7 +202,7 @@ describe('events', () => {
       for (const make of payloads[event.name]) {
         for (const kind of ['grp', 'dir']) {
           const theirs = { user: 'only-a', conversation: kind === 'grp' ? a.group.id : a.direct.id, group: a.group.id, role: 'only-a-role', client: 'client-1' };
-          const unknown = { user: 'never-was', conversation: `${kind}_${UNKNOWN}`, group: `grp_${UNKNOWN}`, role: 'never-was-role', client: 'client-1' };
+          const unknown = { user: 'never-was', conversation: kind === 'grp' ? `grp_${UNKNOWN}` : `dir_${UNKNOWN_DIRECT}`, group: `grp_${UNKNOWN}`, role: 'never-was-role', client: 'client-1' };
           if (!event.ack) {
             intruder.socket.emit(event.name, make(theirs));
             continue;
