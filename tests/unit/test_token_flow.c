@@ -31,7 +31,7 @@ static struct {
     struct signing_key key;
     struct user user;
     bool away, no_key, no_user, jti_revoked;
-    int key_reads, user_reads;
+    atomic_int key_reads, user_reads;
 } stage;
 static struct arena *a;
 
