@@ -104,8 +104,7 @@ json_t *conv_json(struct req *r, const struct conversation *c, const char *user_
 
 int conv_reply(struct req *r, int status, const struct conversation *c, json_t *body)
 {
-    reply_header(r, "ETag", arena_printf(r->arena, "\"%lld\"", (long long)c->version));
-    return reply_json(r, status, body);
+    return reply_tagged(r, status, body, arena_printf(r->arena, "\"%lld.%lld\"", (long long)c->version, (long long)c->last_seq));
 }
 
 void conv_encode_message(struct buf *out, const struct entry *en, bool for_sender)

@@ -28,7 +28,7 @@ void conv_announce_gone(struct req *r, const struct conv_id *id, const struct us
 /* Shape Group or Conversation; a direct one with both user ids when they are given. */
 json_t *conv_json(struct req *r, const struct conversation *c, const char *user_a, const char *user_b);
 
-/* A conversation as a reply. Its ETag is the version that If-Match compares; last_seq moves without it, so there is no 304. */
+/* A conversation as a reply. Its ETag is version and last_seq, which moves without the version; If-Match compares the version alone. */
 int conv_reply(struct req *r, int status, const struct conversation *c, json_t *body);
 
 /* Appends an entry in the shape of Message: messages as they are, others with type "system", event and data. */

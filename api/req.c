@@ -52,6 +52,9 @@ int req_if_match(const struct req *r, int64_t *version_r, struct err *e)
         return stale(e);
     }
     long long n = strtoll(text + 1, &end, 10);
+    if (*end == '.') {
+        end += 1 + strspn(end + 1, "0123456789");
+    }
     if (strcmp(end, "\"") != 0) {
         return stale(e);
     }
@@ -139,7 +142,11 @@ static bool none_match_hits(const char *list, const char *tag)
 
 int reply_resource(struct req *r, int status, const json_t *body, int64_t version)
 {
-    char *tag = arena_printf(r->arena, "\"%lld\"", (long long)version);
+    return reply_tagged(r, status, body, arena_printf(r->arena, "\"%lld\"", (long long)version));
+}
+
+int reply_tagged(struct req *r, int status, const json_t *body, const char *tag)
+{
     bool reads = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
     reply_header(r, "ETag", tag);
     if (reads && r->headers.if_none_match != NULL && none_match_hits(r->headers.if_none_match, tag)) {

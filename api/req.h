@@ -102,7 +102,7 @@ int req_param_conv(const struct req *r, const char *name, struct conv_id *id_r, 
 int req_param_user(const struct req *r, const char *name, struct user_id *id_r, struct err *e) __attribute__((warn_unused_result));
 /* A date-time of the query or body (checked by the schema) in wall ms; 0 when absent. */
 int64_t req_time(const json_t *object, const char *name);
-/* The version named by If-Match: 0 when there is none or it is "*". -1 ERR_VERSION_MISMATCH when it can match nothing. */
+/* The version named by If-Match ("17", or "17.4" where the tag says more): 0 when there is none or it is "*". -1 ERR_VERSION_MISMATCH when it can match nothing. */
 int req_if_match(const struct req *r, int64_t *version_r, struct err *e) __attribute__((warn_unused_result));
 bool req_is_user(const struct req *r);
 
@@ -117,6 +117,7 @@ int reply_bytes(struct req *r, int status, const char *type, const char *text, s
 int reply_empty(struct req *r, int status);
 /* A single resource with its strong ETag; GET and a fitting If-None-Match make it a 304. */
 int reply_resource(struct req *r, int status, const json_t *body, int64_t version);
+int reply_tagged(struct req *r, int status, const json_t *body, const char *tag); /* the same with a tag that says more than the version */
 void reply_header(struct req *r, const char *name, const char *value); /* value must live in the arena or be static */
 void reply_location(struct req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

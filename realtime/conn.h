@@ -66,6 +66,7 @@ void session_connect(struct conn *c, const json_t *auth);
 void session_event(struct conn *c, const char *name, json_t *args, bool binary, int64_t ack_id);
 void session_acked(struct conn *c, int64_t ack_id, const json_t *args); /* the client's ack of a frame_new() with ack id */
 void session_proven(struct conn *c);                                    /* conn_proven() has grown */
-void session_closed(struct conn *c, const char *reason);                /* last call for c; conn_user() is still there */
+/* Last call for c, exactly once after each session_connect(), at the end of a turn (also after conn_refuse()); conn_user() is still there. */
+void session_closed(struct conn *c, const char *reason);
 
 #endif

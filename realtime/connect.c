@@ -27,7 +27,7 @@ struct joining {
     struct token token;
     struct user user;
     struct err err;
-    struct tenant *tenant;        /* loading: one reference */
+    struct tenant *tenant; /* loading: one reference */
     struct presence_claim claim;
     struct presence now;
     bool changed;
@@ -37,7 +37,8 @@ struct joining {
 
 static bool is_outage(enum err_code code)
 {
-    return code == ERR_STORAGE_UNAVAILABLE || code == ERR_UNCERTAIN || code == ERR_UPSTREAM_TIMEOUT || code == ERR_BUSY || code == ERR_INTERNAL;
+    return code == ERR_STORAGE_UNAVAILABLE || code == ERR_UNCERTAIN || code == ERR_UPSTREAM_TIMEOUT || code == ERR_BUSY ||
+           code == ERR_INTERNAL;
 }
 
 /* A refusal tells the client to stop; trouble of ours only cuts the transport, so that it comes back. */
@@ -94,8 +95,12 @@ static int take_seats(struct session *s, const struct membership *m, int n, stru
     int count = 0;
     for (int i = 0; i < n; i++) {
         bool is_fresh = false;
-        struct seat_start start = {.joined_seq = m[i].me.joined_seq, .left_seq = m[i].me.left_seq, .delivered_seq = m[i].me.delivered_seq,
-                                   .read_seq = m[i].me.read_seq, .last_seq = m[i].conversation.last_seq, .member_count = m[i].conversation.member_count};
+        struct seat_start start = {.joined_seq = m[i].me.joined_seq,
+                                   .left_seq = m[i].me.left_seq,
+                                   .delivered_seq = m[i].me.delivered_seq,
+                                   .read_seq = m[i].me.read_seq,
+                                   .last_seq = m[i].conversation.last_seq,
+                                   .member_count = m[i].conversation.member_count};
         struct seat *seat = hub_seat_add(s, &m[i].conversation.id, &start, &is_fresh);
         if (seat != NULL) {
             pages_add(s, seat);
@@ -122,11 +127,12 @@ static void say_ready(struct session *s, struct joining *j)
 {
     const struct tenant *t = s->user->app->tenant;
     char now[CLOCK_TEXT_MAX], expires[CLOCK_TEXT_MAX];
-    json_t *limits = json_pack("{s:i, s:I, s:I, s:I}", "max_payload", node.config->max_payload, "message_chars", (json_int_t)tenant_limits(t)->message_chars,
-                               "group_members", (json_int_t)tenant_limits(t)->group_members, "sends_per_user", (json_int_t)tenant_limits(t)->sends_per_user);
-    json_t *ready = json_pack("{s:O, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "user", user_json(j->arena, &j->user), "device_id", s->device.s, "session_id",
-                              conn_id(s->conn), "node", node.id, "server_time", clock_format(clock_wall_ms(), now), "features", features_of(t), "limits",
-                              limits, "token_expires_at", clock_format(s->exp_ms, expires));
+    json_t *limits = json_pack("{s:i, s:I, s:I, s:I}", "max_payload", node.config->max_payload, "message_chars",
+                               (json_int_t)tenant_limits(t)->message_chars, "group_members", (json_int_t)tenant_limits(t)->group_members,
+                               "sends_per_user", (json_int_t)tenant_limits(t)->sends_per_user);
+    json_t *ready = json_pack("{s:O, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "user", user_json(j->arena, &j->user), "device_id", s->device.s,
+                              "session_id", conn_id(s->conn), "node", node.id, "server_time", clock_format(clock_wall_ms(), now),
+                              "features", features_of(t), "limits", limits, "token_expires_at", clock_format(s->exp_ms, expires));
     size_t len;
     const char *text = json_write(j->arena, json_own(j->arena, ready), &len);
     session_emit(s, EV_SESSION_READY, text, len);
@@ -238,7 +244,8 @@ static void verify_done(void *arg)
     enter_hub(s, j);
     j->device = s->device;
     j->tenant = tenant_ref(s->user->app->tenant);
-    j->claim = (struct presence_claim){.user = s->user->id, .name = arena_strdup(j->arena, s->user->name), .devices = online_devices(j->arena, s->user)};
+    j->claim = (struct presence_claim){
+        .user = s->user->id, .name = arena_strdup(j->arena, s->user->name), .devices = online_devices(j->arena, s->user)};
     loop_work(load_work, load_done, j);
 }
 

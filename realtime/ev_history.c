@@ -11,8 +11,8 @@
 /* What of a conversation a user may see. */
 struct window {
     struct conv_id conv;
-    bool known;        /* from the hub: no need to ask storage */
-    bool member;       /* now */
+    bool known;           /* from the hub: no need to ask storage */
+    bool member;          /* now */
     int64_t joined, left; /* left INT64_MAX = a member now */
 };
 
@@ -145,8 +145,8 @@ struct sync {
     struct window *windows;
     int64_t *cursors, *heads;
     int n;
-    json_t *left;      /* asked for, but the user is not in it (any more) */
-    int entries;       /* given so far */
+    json_t *left; /* asked for, but the user is not in it (any more) */
+    int entries;  /* given so far */
     size_t bytes;
 };
 

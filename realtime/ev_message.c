@@ -42,7 +42,8 @@ static bool within_rates(struct op *op, const struct conv_id *conv)
     struct hub_user *u = hub_user_find(&op->app->id, &op->user);
     struct hub_conv *c = hub_conv_find(&op->app->id, conv);
     return (u == NULL || take(op, &u->sends, l->sends_per_user, l->sends_per_user * 3, "user", "from this user")) &&
-           (c == NULL || take(op, &c->sends, l->sends_per_conversation, l->sends_per_conversation * 2, "conversation", "into this conversation")) &&
+           (c == NULL ||
+            take(op, &c->sends, l->sends_per_conversation, l->sends_per_conversation * 2, "conversation", "into this conversation")) &&
            take(op, &op->app->sends, l->sends_per_app, l->sends_per_app * 2, "app", "from this app");
 }
 
@@ -159,16 +160,18 @@ static void committed(struct write *w)
         op_resume(op, STEP_FAIL);
         return;
     }
-    op->reply_text = arena_printf(op->arena, "{\"ok\":true,\"message\":{\"id\":\"%s\",\"conversation_id\":\"%s\",\"seq\":%lld,\"created_at\":\"%s\"}%s}",
-                                  msg_id_print(&w->row.entry.mid, mid), conv_id_print(&w->row.entry.conv, conv), (long long)w->row.entry.seq,
-                                  clock_format(w->row.entry.created_ms, at), w->row.status == APPEND_DUPLICATE ? ",\"duplicate\":true" : "");
+    op->reply_text =
+        arena_printf(op->arena, "{\"ok\":true,\"message\":{\"id\":\"%s\",\"conversation_id\":\"%s\",\"seq\":%lld,\"created_at\":\"%s\"}%s}",
+                     msg_id_print(&w->row.entry.mid, mid), conv_id_print(&w->row.entry.conv, conv), (long long)w->row.entry.seq,
+                     clock_format(w->row.entry.created_ms, at), w->row.status == APPEND_DUPLICATE ? ",\"duplicate\":true" : "");
     op_resume(op, STEP_DONE);
 }
 
 static enum step_result commit(struct op *op)
 {
     struct send *s = op->data;
-    outbox_row(op->tenant, &s->write.row, &s->conv, ENTRY_MESSAGE, &op->user, json_str(op->payload, "client_msg_id", ""), s->body, s->body_len);
+    outbox_row(op->tenant, &s->write.row, &s->conv, ENTRY_MESSAGE, &op->user, json_str(op->payload, "client_msg_id", ""), s->body,
+               s->body_len);
     s->write.done = committed;
     return writer_put(&s->write, op->app, &op->err) == 0 ? STEP_WAIT : STEP_FAIL;
 }

@@ -113,7 +113,9 @@ static enum step_result describe(struct op *op)
         err_at(&op->err, ERR_VALIDATION_FAILED, "/text", "The text is longer than 128 bytes.");
         return STEP_FAIL;
     }
-    n->claim = (struct presence_claim){.user = op->user, .status = json_str(op->payload, "status", "online"), .text = json_str(op->payload, "text", ""),
+    n->claim = (struct presence_claim){.user = op->user,
+                                       .status = json_str(op->payload, "status", "online"),
+                                       .text = json_str(op->payload, "text", ""),
                                        .devices = online_devices(op->arena, u)};
     op->data = n;
     return STEP_NEXT;

@@ -13,9 +13,15 @@ static enum step_result tell(struct op *op)
     if (u == NULL || !payload_conv(op, "conversation_id", &conv) || hub_member_of(u, &conv) == NULL) {
         return op_fail(op, ERR_NOT_FOUND, "There is no such conversation.");
     }
-    const char *payload = arena_printf(op->arena, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\",\"on\":%s,\"ttl_ms\":%d}", conv_id_print(&conv, id),
-                                       op->user.s, json_bool(op->payload, "on", false) ? "true" : "false", TTL_MS);
-    struct bus_item item = {.kind = BUS_EPHEMERAL, .app = op->app->id, .conv = conv, .user = op->user, .event = "typing.updated", .payload = payload,
+    const char *payload =
+        arena_printf(op->arena, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\",\"on\":%s,\"ttl_ms\":%d}", conv_id_print(&conv, id),
+                     op->user.s, json_bool(op->payload, "on", false) ? "true" : "false", TTL_MS);
+    struct bus_item item = {.kind = BUS_EPHEMERAL,
+                            .app = op->app->id,
+                            .conv = conv,
+                            .user = op->user,
+                            .event = "typing.updated",
+                            .payload = payload,
                             .payload_len = strlen(payload)};
     fanout_ephemeral(hub_conv_find(&op->app->id, &conv), EV_TYPING_UPDATED, payload, item.payload_len, &op->user);
     peers_fan_out(&item, 1);

@@ -51,7 +51,7 @@ enum rt_event {
     RT_EVENTS(IN, OUT)
 #undef IN
 #undef OUT
-    EV_COUNT
+        EV_COUNT
 };
 
 #endif

@@ -18,6 +18,7 @@ void fanout_ephemeral(struct hub_conv *c, enum rt_event ev, const char *payload,
 /* Ack ids fit 31 bits (the Java client reads an int). Even ones belong to live entries and are the same for all receivers; odd ones to what one session is
  * sent of the past. */
 #define FANOUT_ACK_MAX 0x7fffffff
-int fanout_ack_find(int64_t ack_id, struct conv_id *conv_r, int64_t *seq_r) __attribute__((warn_unused_result)); /* 1 found, 0 forgotten or never given */
+int fanout_ack_find(int64_t ack_id, struct conv_id *conv_r, int64_t *seq_r)
+    __attribute__((warn_unused_result)); /* 1 found, 0 forgotten or never given */
 
 #endif

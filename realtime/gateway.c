@@ -305,7 +305,8 @@ static int on_request(struct sock *s)
         return polling_get(s, l);
     }
     struct answer busy = {.status = 503, .type = "text/plain", .close = true};
-    return node.draining ? http_answer(s, &busy) : polling_open(s, &r);
+    bool full = s->address->links >= node.config->connections_per_address;
+    return node.draining || full ? http_answer(s, &busy) : polling_open(s, &r);
 }
 
 /* ---- upgrades ---- */
@@ -518,6 +519,6 @@ void gateway_stop(int wait_ms, void (*done)(void))
     accept_stop();
     g.done = done;
     g.until_ms = loop_now_ms() + wait_ms;
-    link_close_all("server shutting down", LWS_CLOSE_STATUS_GOINGAWAY);
+    link_close_all("server shutting down");
     loop_timer_start(&g.wait, 50, on_wait);
 }

@@ -20,9 +20,9 @@ struct session;
 
 struct hub_app {
     struct app_id id;
-    struct tenant *tenant;       /* the newest known state; one reference */
-    int refs;                    /* users, and whoever else holds it */
-    int64_t uncommitted;         /* bytes on their way into logs */
+    struct tenant *tenant; /* the newest known state; one reference */
+    int refs;              /* users, and whoever else holds it */
+    int64_t uncommitted;   /* bytes on their way into logs */
     struct rate_bucket sends;
 };
 
@@ -30,14 +30,14 @@ struct hub_user {
     struct hub_app *app;
     struct user_id id;
     char *name;
-    struct session *sessions;    /* the oldest first */
+    struct session *sessions; /* the oldest first */
     int session_count;
     struct hub_member *members;
     int member_count;
     struct rate_bucket sends;
-    struct loop_timer grace;     /* runs while there is no session */
-    bool claimed;                /* presence knows this node */
-    bool leaving;                /* its claim is being given back */
+    struct loop_timer grace; /* runs while there is no session */
+    bool claimed;            /* presence knows this node */
+    bool leaving;            /* its claim is being given back */
 };
 
 struct hub_member {
@@ -45,27 +45,27 @@ struct hub_member {
     struct hub_conv *conv;
     struct hub_member *prev_of_user, *next_of_user;
     struct seat *seats;
-    int64_t joined_seq, left_seq; /* left_seq 0 = a member now */
+    int64_t joined_seq, left_seq;    /* left_seq 0 = a member now */
     int64_t delivered_seq, read_seq; /* the user's marks as far as they are known here */
 };
 
 /* A live entry that came before its predecessor. */
 struct early {
     struct early *next;
-    struct entry entry;          /* body: behind the struct */
+    struct entry entry; /* body: behind the struct */
 };
 
 struct hub_conv {
     struct hub_app *app;
     struct conv_id id;
-    int64_t last_seq;            /* every entry up to here has been delivered to the seats that are not behind */
+    int64_t last_seq; /* every entry up to here has been delivered to the seats that are not behind */
     struct seat **seats;
     uint32_t seat_count, seat_room;
-    int member_count;            /* of the whole conversation, about */
-    struct early *early;         /* ascending */
+    int member_count;    /* of the whole conversation, about */
+    struct early *early; /* ascending */
     int early_count;
-    bool reading;                /* catchup.c is reading what follows last_seq */
-    bool waiting;                /* the timer runs: for the missing frame, or for storage */
+    bool reading; /* catchup.c is reading what follows last_seq */
+    bool waiting; /* the timer runs: for the missing frame, or for storage */
     struct loop_timer gap;
     struct rate_bucket sends;
 };
@@ -74,7 +74,7 @@ struct seat {
     struct session *session;
     struct hub_member *member;
     struct seat *next_of_member, *prev_of_session, *next_of_session;
-    uint32_t at;                 /* its place in conv->seats */
+    uint32_t at; /* its place in conv->seats */
     bool behind;
     uint32_t mark_at, mark_turn; /* watermark.c: where its gathered mark is, if gathered in this turn */
     int64_t sent;                /* the last entry it has got while behind; afterwards a lower bound: nothing up to here is sent */
@@ -97,7 +97,7 @@ struct hub_user *hub_user_get(const struct tenant *t, const struct user_id *id);
 struct hub_user *hub_user_find(const struct app_id *app, const struct user_id *id);
 void hub_user_free(struct hub_user *u);
 struct hub_user *hub_user_next(size_t *at);
-size_t hub_user_slots(void);     /* for walks in slices: *at runs up to this */
+size_t hub_user_slots(void); /* for walks in slices: *at runs up to this */
 void hub_session_add(struct hub_user *u, struct session *s);
 void hub_session_remove(struct session *s);
 
@@ -114,7 +114,7 @@ struct hub_member *hub_member_of(const struct hub_user *u, const struct conv_id 
 struct seat_start {
     int64_t joined_seq, left_seq;
     int64_t delivered_seq, read_seq; /* marks; the seat gets what is above the larger of joined_seq and delivered_seq */
-    int64_t last_seq;            /* of the conversation: where it stands if this is its first seat here */
+    int64_t last_seq;                /* of the conversation: where it stands if this is its first seat here */
     int member_count;
 };
 /* Adds s to a conversation; NULL when it sits there already. *fresh_r: it is the conversation's first seat. */

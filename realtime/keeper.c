@@ -11,15 +11,15 @@
 
 #define BEAT_MS 1000
 #define PING_MS 1000
-#define STALE_MS 2000     /* readiness ends when Postgres has not answered for so long */
-#define SILENT_MS 3000    /* a lease unchanged for so long: compare heads */
-#define DEAD_MS 5000      /* … : close it */
-#define SCHEMA_EVERY 10   /* beats */
+#define STALE_MS 2000   /* readiness ends when Postgres has not answered for so long */
+#define SILENT_MS 3000  /* a lease unchanged for so long: compare heads */
+#define DEAD_MS 5000    /* … : close it */
+#define SCHEMA_EVERY 10 /* beats */
 #define PEERS_MAX 512
 
 struct peer {
     char node[NODE_ID_MAX + 1];
-    int64_t beat, since_ms;  /* of its last change, by our clock */
+    int64_t beat, since_ms; /* of its last change, by our clock */
     bool compared, closing, listed;
 };
 
@@ -27,7 +27,7 @@ struct beat {
     struct arena *arena;
     bool check_schema, bus_lost;
     uint64_t failures;
-    int lease;               /* lease_beat() */
+    int lease; /* lease_beat() */
     bool pg, schema;
     struct lease *leases;
     int count;
@@ -182,7 +182,8 @@ static void on_beat(struct loop_timer *t);
 static void note_health(const struct beat *b)
 {
     if (b->pg != pg_ok) {
-        log_event(b->pg ? LOG_INFO : LOG_WARN, b->pg ? "postgres_up" : "postgres_down", b->pg ? "Postgres answers" : "Postgres does not answer");
+        log_event(b->pg ? LOG_INFO : LOG_WARN, b->pg ? "postgres_up" : "postgres_down",
+                  b->pg ? "Postgres answers" : "Postgres does not answer");
     }
     pg_ok = b->pg;
     schema_ok = b->check_schema && b->pg ? b->schema : schema_ok;

@@ -7,7 +7,8 @@
 
 #define LINGER_MS 30000 /* an ended polling session owes the client its end for so long */
 #define FLUSH_MS 5000   /* a closing WebSocket may take so long for what is queued */
-#define FRAME_COST 64   /* what a queued frame costs beside its bytes */
+#define CLOSE_GOING_AWAY 1001
+#define FRAME_COST 64 /* what a queued frame costs beside its bytes */
 
 #define CONTAINER(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
@@ -241,6 +242,7 @@ struct link *link_new(enum eio_transport t, const struct eio_query *q, uint8_t p
     l->base64 = q->base64;
     l->path = path;
     l->address = address_ref(address);
+    address->links++;
     l->limit = (size_t)node.config->max_payload;
     if (origin[0] != '\0') {
         l->origin = strdup(origin);
@@ -276,16 +278,18 @@ void link_close(struct link *l, const char *reason, enum link_end end)
     l->state = LINK_CLOSING;
     l->reason = reason;
     l->end = end;
+    if (node.draining) {
+        l->close_code = CLOSE_GOING_AWAY;
+    }
     loop_timer_stop(&l->timer);
     l->next_closing = links.closing;
     links.closing = l;
 }
 
-void link_close_all(const char *reason, uint16_t close_code)
+void link_close_all(const char *reason)
 {
     for (size_t i = 0; i < links.buckets; i++) {
         for (struct link *l = links.by_sid[i]; l != NULL; l = l->next_by_sid) {
-            l->close_code = close_code;
             link_close(l, reason, LINK_FLUSH);
         }
     }
@@ -410,6 +414,7 @@ static void end_link(struct link *l)
 {
     l->state = LINK_ENDED;
     links.open--;
+    l->address->links--;
     metric_add(METRIC_CONNECTIONS, transport_name(l->eio.transport), NULL, -1);
     metric_add(METRIC_DISCONNECTS, l->reason, NULL, 1);
     link_on_close(l, l->reason);

@@ -67,8 +67,7 @@ bool link_on_turn_end(void);
 void link_send(struct link *l, struct frame *f);
 /* The first call counts. `reason` is a literal. */
 void link_close(struct link *l, const char *reason, enum link_end end);
-/* Closes every link. */
-void link_close_all(const char *reason, uint16_t close_code);
+void link_close_all(const char *reason);
 int link_open_count(void);
 int link_flushing_count(void); /* after link_close_all(): WebSockets that have not got their close frame yet */
 

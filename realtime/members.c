@@ -66,9 +66,9 @@ struct check {
     struct user_id user;
     struct conv_id conv;
     /* what storage says */
-    int found;           /* 1 a member, now or formerly; 0 never was, or the conversation is deleted; -1 storage is away */
+    int found; /* 1 a member, now or formerly; 0 never was, or the conversation is deleted; -1 storage is away */
     struct seat_start start;
-    const char *added;   /* payload of conversation.added */
+    const char *added; /* payload of conversation.added */
 };
 struct check_job {
     struct arena *arena;
@@ -109,8 +109,12 @@ static void check_one(const struct tenant *t, struct arena *a, struct check *k)
         k->found = groups_member(t, a, &k->conv, &k->user, &m, &e);
     }
     if (k->found == 1) {
-        k->start = (struct seat_start){.joined_seq = m.joined_seq, .left_seq = m.left_seq, .delivered_seq = m.delivered_seq, .read_seq = m.read_seq,
-                                       .last_seq = c.last_seq, .member_count = c.member_count};
+        k->start = (struct seat_start){.joined_seq = m.joined_seq,
+                                       .left_seq = m.left_seq,
+                                       .delivered_seq = m.delivered_seq,
+                                       .read_seq = m.read_seq,
+                                       .last_seq = c.last_seq,
+                                       .member_count = c.member_count};
         k->added = m.left_seq == 0 ? added_payload(t, a, &c) : NULL;
     }
 }

@@ -41,11 +41,13 @@ static void tell_nodes(const struct tenant *t, struct arena *a, const struct pre
         return;
     }
     const char *payload = online_payload(a, p);
-    struct bus_item item = {.kind = BUS_PRESENCE, .app = *tenant_app(t), .user = p->user, .payload = payload, .payload_len = strlen(payload)};
+    struct bus_item item = {
+        .kind = BUS_PRESENCE, .app = *tenant_app(t), .user = p->user, .payload = payload, .payload_len = strlen(payload)};
     bus_publish_to_nodes(node.id, nodes, count, &item, 1);
 }
 
-int online_set(const struct tenant *t, struct arena *a, const struct presence_claim *c, struct presence *now_r, bool *changed_r, struct err *e)
+int online_set(const struct tenant *t, struct arena *a, const struct presence_claim *c, struct presence *now_r, bool *changed_r,
+               struct err *e)
 {
     if (presence_claim(t, a, node.id, c, 1, now_r, changed_r, e) != 0) {
         return -1;

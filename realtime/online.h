@@ -15,9 +15,9 @@ void online_refresh(void);            /* all claims anew: Redis may have lost th
 void online_stop(void (*done)(void *arg));
 
 /* presence.set. Worker: claims and tells the nodes that watch; what to tell the watchers here is in *now_r when *changed_r. */
-int online_set(const struct tenant *t, struct arena *a, const struct presence_claim *c, struct presence *now_r, bool *changed_r, struct err *e)
-    __attribute__((warn_unused_result));
+int online_set(const struct tenant *t, struct arena *a, const struct presence_claim *c, struct presence *now_r, bool *changed_r,
+               struct err *e) __attribute__((warn_unused_result));
 const char *online_payload(struct arena *a, const struct presence *p); /* of presence.updated */
-char *online_devices(struct arena *a, const struct hub_user *u);        /* comma-separated, as presence_claim wants them */
+char *online_devices(struct arena *a, const struct hub_user *u);       /* comma-separated, as presence_claim wants them */
 
 #endif

@@ -34,12 +34,12 @@ struct op {
     const struct tenant *tenant; /* as it was when the event came; lives as long as the arena */
     struct user_id user;
     struct device_id device;
-    const json_t *payload;       /* checked by its schema */
-    void *data;                  /* the handler's, in the arena */
-    json_t *reply;               /* STEP_DONE: members beside "ok"; NULL = none. In the arena */
-    const char *reply_text;      /* or the whole ack's text, where it is hot */
+    const json_t *payload;  /* checked by its schema */
+    void *data;             /* the handler's, in the arena */
+    json_t *reply;          /* STEP_DONE: members beside "ok"; NULL = none. In the arena */
+    const char *reply_text; /* or the whole ack's text, where it is hot */
     struct err err;
-    int64_t retry_after_ms;      /* STEP_FAIL: 0 = does not say */
+    int64_t retry_after_ms; /* STEP_FAIL: 0 = does not say */
     /* op.c's own */
     const struct op_step *step;
     enum step_result result;

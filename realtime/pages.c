@@ -11,13 +11,13 @@
 #define PAGE_ENTRIES 200
 #define PAGE_BYTES 131072
 #define SEATS_PER_JOB 16
-#define BACKLOG_MAX 262144   /* bytes the transport still has to take before the next page is read */
+#define BACKLOG_MAX 262144 /* bytes the transport still has to take before the next page is read */
 #define LOOK_AGAIN_MS 50
-#define ACK_PATIENCE_MS 5000 /* without any progress of a client that acknowledges */
+#define ACK_PATIENCE_MS 5000  /* without any progress of a client that acknowledges */
 #define FIRST_PATIENCE_MS 300 /* until it is known that a client does */
 #define RETRY_MS 1000
-#define KEEP_MS 30000        /* the last page's ack ids */
-#define GIVEN_MAX 256        /* a page's ack ids are remembered until the next page */
+#define KEEP_MS 30000 /* the last page's ack ids */
+#define GIVEN_MAX 256 /* a page's ack ids are remembered until the next page */
 
 struct given {
     struct conv_id conv;
@@ -27,12 +27,12 @@ struct given {
 
 struct pages {
     struct session *session;
-    struct seat *first, **end;     /* seats that are behind */
+    struct seat *first, **end; /* seats that are behind */
     struct loop_timer timer;
     bool reading;
-    int64_t waits_since_ms;        /* for acks */
+    int64_t waits_since_ms; /* for acks */
     int64_t next_ack;
-    int given, open;               /* ack ids of this page, and those not acknowledged */
+    int given, open; /* ack ids of this page, and those not acknowledged */
     struct given acks[GIVEN_MAX];
 };
 
@@ -82,8 +82,8 @@ static void page_work(void *arg)
             r->n = i; /* the rest of the seats belongs to the next page */
             return;
         }
-        r->ok = entries_after(r->tenant, r->arena, &part->conv, part->after, part->upto, PAGE_ENTRIES - entries, PAGE_BYTES - bytes, &part->entries,
-                              &part->count, &e) == 0;
+        r->ok = entries_after(r->tenant, r->arena, &part->conv, part->after, part->upto, PAGE_ENTRIES - entries, PAGE_BYTES - bytes,
+                              &part->entries, &part->count, &e) == 0;
         entries += part->count;
         bytes += bytes_of(part);
     }

@@ -177,14 +177,20 @@ void peers_rejoin(const struct tenant *t, struct arena *a, const struct user_id 
     char(*nodes)[NODE_ID_MAX + 1];
     int count;
     conv_id_print(conv, id);
-    const char *payload = added ? arena_printf(a, "{\"conversation\":{\"id\":\"%s\"}}", id) : arena_printf(a, "{\"conversation_id\":\"%s\"}", id);
+    const char *payload =
+        added ? arena_printf(a, "{\"conversation\":{\"id\":\"%s\"}}", id) : arena_printf(a, "{\"conversation_id\":\"%s\"}", id);
     for (int i = 0; i < n; i++) {
         struct err e = {0};
         if (presence_nodes(t, a, &users[i], 1, &nodes, &count, &e) != 0 || count == 0) {
             continue; /* without Redis the doubt that follows its return makes every node reload */
         }
-        struct bus_item item = {.kind = BUS_USER, .app = *tenant_app(t), .user = users[i], .event = added ? "conversation.added" : "conversation.removed",
-                                .payload = payload, .payload_len = strlen(payload), .rejoin = true};
+        struct bus_item item = {.kind = BUS_USER,
+                                .app = *tenant_app(t),
+                                .user = users[i],
+                                .event = added ? "conversation.added" : "conversation.removed",
+                                .payload = payload,
+                                .payload_len = strlen(payload),
+                                .rejoin = true};
         bus_publish_to_nodes(node.id, nodes, count, &item, 1);
     }
 }

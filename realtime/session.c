@@ -14,7 +14,6 @@
 #include "realtime/watermark.h"
 #include "realtime/writer.h"
 
-
 #include <stddef.h>
 
 /* ---- saying things ---- */
@@ -47,7 +46,8 @@ void session_acked(struct conn *c, int64_t ack_id, const json_t *args)
     struct session *s = conn_user(c);
     struct conv_id conv;
     int64_t seq;
-    if (s == NULL || s->state != SESSION_READY || (fanout_ack_find(ack_id, &conv, &seq) != 1 && pages_ack_find(s, ack_id, &conv, &seq) != 1)) {
+    if (s == NULL || s->state != SESSION_READY ||
+        (fanout_ack_find(ack_id, &conv, &seq) != 1 && pages_ack_find(s, ack_id, &conv, &seq) != 1)) {
         return;
     }
     struct seat *seat = hub_seat_find(s, &conv);

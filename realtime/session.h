@@ -25,10 +25,10 @@ enum session_state {
     SESSION_VERIFYING, /* the token is on a worker */
     SESSION_LOADING,   /* known, its conversations are being read */
     SESSION_READY,
-    SESSION_ENDING     /* refused, disconnected or closed: nothing is sent any more */
+    SESSION_ENDING /* refused, disconnected or closed: nothing is sent any more */
 };
 
-struct pages; /* what was missed and is being sent: catchup.c */
+struct pages;   /* what was missed and is being sent: catchup.c */
 struct watcher; /* whose presence it wants: online.c */
 
 struct session {
@@ -37,13 +37,13 @@ struct session {
     struct hub_user *user;        /* from SESSION_LOADING on */
     struct session *next_of_user; /* the newer one */
     struct device_id device;
-    char *token;                  /* to be verified again when something was revoked */
+    char *token; /* to be verified again when something was revoked */
     int64_t exp_ms;
     struct loop_timer expiry;
     struct seat *seats;
-    bool again;                   /* memberships changed while they were being read */
+    bool again; /* memberships changed while they were being read */
     bool rechecking;
-    bool acks;                    /* has acknowledged something: no transport proof any more */
+    bool acks; /* has acknowledged something: no transport proof any more */
     struct rate_bucket events;
     struct pages *pages;
     struct watcher *watching;

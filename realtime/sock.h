@@ -21,11 +21,11 @@ enum sock_state {
     SOCK_DEAD    /* lws has been told to kill it, or has */
 };
 
-/* Peers' addresses: `sockets` live ones count against the limit; the entry lives as long as anybody refers to it. */
+/* Peers' addresses: live sockets and sessions count against the limit (polling sessions need no socket); the entry lives as long as anybody refers to it. */
 struct address {
     struct address *next;
     uint8_t key[16];
-    int sockets, refs;
+    int sockets, links, refs;
     char text[46];
 };
 struct address *address_ref(struct address *a);

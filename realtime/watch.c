@@ -11,7 +11,7 @@ struct watched {
 struct watcher {
     struct watched *of;
     struct session *session;
-    struct watcher *prev, *next;                       /* of the watched user */
+    struct watcher *prev, *next; /* of the watched user */
     struct watcher *prev_of_session, *next_of_session;
     int64_t until_ms;
 };

@@ -4,8 +4,8 @@
 
 #include "realtime/session.h"
 
-#define WATCH_MAX 1000      /* users that one connection watches */
-#define WATCH_SECONDS 3600  /* of a node's watch in Redis; renewed while somebody watches */
+#define WATCH_MAX 1000     /* users that one connection watches */
+#define WATCH_SECONDS 3600 /* of a node's watch in Redis; renewed while somebody watches */
 
 /* Watching users of the session's app. ttl_seconds ends it by itself. False: too many; nothing is changed. */
 bool watch_add(struct session *s, const struct user_id *users, int n, int ttl_seconds);

@@ -9,8 +9,8 @@
 
 #define FLUSH_MS 1000
 #define BATCH 1000
-#define KEPT_MAX 200000         /* marks that wait for storage; further ones are lost: entries will come again */
-#define RECEIPT_MEMBERS_MAX 50  /* in larger conversations nobody is told who has read what: it would be members squared */
+#define KEPT_MAX 200000        /* marks that wait for storage; further ones are lost: entries will come again */
+#define RECEIPT_MEMBERS_MAX 50 /* in larger conversations nobody is told who has read what: it would be members squared */
 
 struct gathered {
     struct hub_app *app; /* one reference */
@@ -163,8 +163,12 @@ static void announce(const struct flush *f)
         const char *payload = arena_printf(a, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\",\"delivered_seq\":%lld,\"read_seq\":%lld}",
                                            conv_id_print(&c->id, id), u->id.s, (long long)m->delivered_seq, (long long)m->read_seq);
         fanout_ephemeral(c, EV_RECEIPT_UPDATED, payload, strlen(payload), NULL);
-        items[n++] = (struct bus_item){
-            .kind = BUS_EPHEMERAL, .app = f->app->id, .conv = c->id, .event = "receipt.updated", .payload = payload, .payload_len = strlen(payload)};
+        items[n++] = (struct bus_item){.kind = BUS_EPHEMERAL,
+                                       .app = f->app->id,
+                                       .conv = c->id,
+                                       .event = "receipt.updated",
+                                       .payload = payload,
+                                       .payload_len = strlen(payload)};
     }
     peers_fan_out(items, n);
     arena_free(&a);

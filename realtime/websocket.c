@@ -203,17 +203,16 @@ static void packet(struct sock *s, const void *p, size_t len, bool binary)
     arena_free(&a);
 }
 
-/* lws sends the close frame and waits for its answer. */
-static int refuse_message(struct sock *s, enum lws_close_status status, const char *reason)
+/* By a close frame of our own: lws would lose its place in the peer's frames and reset the connection before the peer has read why. What still comes is swallowed. */
+static int refuse_message(struct sock *s, enum lws_close_status status)
 {
     struct link *l = s->link;
     bool transport = s->state == SOCK_WS;
-    lws_close_reason(s->wsi, status, NULL, 0);
-    let_go(s);
+    websocket_end(s, (uint16_t)status);
     if (transport) {
-        link_close(l, reason, LINK_CUT);
+        link_close(l, "transport error", LINK_CUT);
     }
-    return -1;
+    return 0;
 }
 
 int websocket_receive(struct sock *s, const void *p, size_t len)
@@ -224,7 +223,7 @@ int websocket_receive(struct sock *s, const void *p, size_t len)
     }
     size_t rest = lws_remaining_packet_payload(s->wsi);
     if (s->rx.len + len + rest > l->limit) {
-        return refuse_message(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "transport error");
+        return refuse_message(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
     }
     if (lws_is_first_fragment(s->wsi)) {
         s->binary = lws_frame_is_binary(s->wsi);
@@ -233,7 +232,7 @@ int websocket_receive(struct sock *s, const void *p, size_t len)
     }
     bool last = lws_is_final_fragment(s->wsi);
     if (!last && rest == 0 && ++s->fragments > FRAGMENTS_MAX) {
-        return refuse_message(s, LWS_CLOSE_STATUS_POLICY_VIOLATION, "transport error");
+        return refuse_message(s, LWS_CLOSE_STATUS_POLICY_VIOLATION);
     }
     if (last && s->rx.len == 0) {
         packet(s, p, len, s->binary);

@@ -13,8 +13,8 @@
 #include <assert.h>
 #include <pthread.h>
 
-#define ROWS_MAX 1000          /* to drain a backlog */
-#define ROWS_YOUNG 200         /* while the oldest is young */
+#define ROWS_MAX 1000  /* to drain a backlog */
+#define ROWS_YOUNG 200 /* while the oldest is young */
 #define BYTES_YOUNG 262144
 #define YOUNG_US 10000
 #define APP_BYTES_MAX (8 << 20)
@@ -26,9 +26,9 @@
 struct write_conv {
     struct app_id app;
     struct conv_id id;
-    int rows;          /* queued or in flight */
-    int waits;         /* of those, on the waiting lane */
-    uint64_t ended;    /* the batch that a control entry ended for it */
+    int rows;       /* queued or in flight */
+    int waits;      /* of those, on the waiting lane */
+    uint64_t ended; /* the batch that a control entry ended for it */
 };
 
 struct lane {
@@ -49,8 +49,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lane lanes[2];
 static struct table convs;
 static bool stopping;
-static int waiting;            /* loop thread */
-static int64_t waiting_bytes;  /* loop thread */
+static int waiting;           /* loop thread */
+static int64_t waiting_bytes; /* loop thread */
 
 /* ---- conversations on their way ---- */
 

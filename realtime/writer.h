@@ -10,8 +10,8 @@
 #include "storage/outbox.h"
 
 struct write {
-    struct append row;           /* outbox_row(); its body lives until done() has returned */
-    struct hub_app *app;         /* one reference while it is queued */
+    struct append row;             /* outbox_row(); its body lives until done() has returned */
+    struct hub_app *app;           /* one reference while it is queued */
     void (*done)(struct write *w); /* row.status and row.entry are set; called after the entry's local delivery */
     /* the writer's own */
     struct write *next;

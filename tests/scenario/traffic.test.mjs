@@ -14,7 +14,7 @@ let stack, app, gateway;
 before(async () => {
   stack = await Stack.start();
   gateway = stack.endpoints.realtime[0];
-  app = await stack.app('Traffic', { limits: { sends_per_user: 10000, sends_per_conversation: 10000, sends_per_app: 10000 } });
+  app = await stack.app('Traffic', { limits: { sends_per_user: 1000, sends_per_conversation: 1000 } });
   for (const id of MEMBERS) await app.user(id);
 });
 after(async () => {
