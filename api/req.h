@@ -118,7 +118,7 @@ int reply_empty(struct req *r, int status);
 /* A single resource with its strong ETag; GET and a fitting If-None-Match make it a 304. */
 int reply_resource(struct req *r, int status, const json_t *body, int64_t version);
 int reply_tagged(struct req *r, int status, const json_t *body, const char *tag); /* the same with a tag that says more than the version */
-void reply_header(struct req *r, const char *name, const char *value); /* value must live in the arena or be static */
+void reply_header(struct req *r, const char *name, const char *value);            /* value must live in the arena or be static */
 void reply_location(struct req *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
