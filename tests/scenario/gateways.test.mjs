@@ -103,6 +103,8 @@ describe('everything else crosses', () => {
     assert.equal(away.text, 'tea');
     const again = await at(2, 'bob');
     assert.equal((await again.send('presence.subscribe', { user_ids: ['carol'] })).presence.carol.status, 'away');
+    assert.equal((await c.send('presence.set', { status: 'online', text: '' })).ok, true, 'a chosen status outlives the session');
+    await a.wait('presence.updated', (p, e) => a.events.indexOf(e) > a.events.findIndex((x) => x.data?.status === 'away') && p.user_id === 'carol' && p.status === 'online', 10000);
     await c.close();
     await a.wait('presence.updated', (p) => p.user_id === 'carol' && p.status === 'offline', 15000);
   });
