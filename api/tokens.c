@@ -99,7 +99,7 @@ int api_users_revoke_tokens(struct req *r, struct err *e)
 {
     struct user_id id;
     struct user user;
-    int64_t before;
+    int64_t before = 0;
     const char *jti = json_str(r->body, "jti", NULL);
     if (req_param_user(r, "user_id", &id, e) < 0 || issued_before(r, &before, e) < 0) {
         return -1;

@@ -132,21 +132,28 @@ int64_t reply_number(const redisReply *r, int64_t otherwise)
     return s != NULL && text_number(s, r->len, &n) ? n : otherwise;
 }
 
+/* The type of an array's length differs between the hiredis of Debian 12 and 13. */
+#if HIREDIS_MAJOR >= 1
+typedef size_t array_len;
+#else
+typedef int array_len;
+#endif
+
 /* hiredis's own, kept when the first reader is bounded; all readers have the same. */
 static redisReplyObjectFunctions bounded;
-static void *(*create_array)(const redisReadTask *task, int elements);
+static void *(*create_array)(const redisReadTask *task, array_len elements);
 static pthread_once_t bounded_once = PTHREAD_ONCE_INIT;
 
-static void *create_bounded_array(const redisReadTask *task, int elements)
+static void *create_bounded_array(const redisReadTask *task, array_len elements)
 {
     int *count = task->privdata;
     if (task->parent == NULL) {
         *count = 0;
     }
-    if (elements > REPLY_ELEMENTS_MAX - *count) {
+    if (elements > (array_len)(REPLY_ELEMENTS_MAX - *count)) {
         return NULL;
     }
-    *count += elements;
+    *count += (int)elements;
     return create_array(task, elements);
 }
 

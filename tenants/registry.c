@@ -163,7 +163,7 @@ static int load_app(void *ctx, struct cache_value **value_r, struct err *e)
 {
     const struct load *l = ctx;
     struct app row;
-    struct tenant *t;
+    struct tenant *t = NULL;
     int found = apps_load(l->a, l->app, &row, e);
     if (found != 1) {
         return found;
