@@ -27,6 +27,7 @@ static struct {
     struct address *by_key[ADDRESS_BUCKETS];
     uint64_t seed;
     int socks, ending;
+    bool killed; /* in this turn */
     struct sock *gone;
 } a = {.fd = -1};
 
@@ -138,6 +139,7 @@ void sock_kill(struct sock *s)
     if (s->state != SOCK_DEAD) {
         sock_lost(s);
         lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+        a.killed = true;
     }
 }
 
@@ -163,8 +165,13 @@ void sock_gone(struct sock *s)
     a.gone = s;
 }
 
-void sock_free_gone(void)
+/* lws looks at its timers only after events of its own. */
+void sock_turn_end(struct lws_context *context)
 {
+    if (a.killed && context != NULL) {
+        a.killed = false;
+        lws_cancel_service(context);
+    }
     while (a.gone != NULL) {
         struct sock *s = a.gone;
         a.gone = s->next;

@@ -15,6 +15,8 @@
 #define SERVICE_BUFFER 32768
 #define TX_MAX 131072
 #define HEADER_SECONDS 5
+#define WAIT_TICK_MS 50
+#define RELEASE_MS 500
 #define NOT_FOUND_BODY "{\"type\":\"about:blank\",\"title\":\"There is no such resource\",\"status\":404,\"code\":\"not_found\"}"
 
 struct gateway_setup gateway_setup = {.paths = {"/socket.io"}};
@@ -469,7 +471,7 @@ static void on_turn(uv_prepare_t *unused)
 {
     (void)unused;
     link_turn_end();
-    sock_free_gone();
+    sock_turn_end(g.context);
 }
 
 static struct lws_vhost *vhost;
@@ -495,11 +497,13 @@ void gateway_stop_listening(void)
     accept_stop();
 }
 
-static void release(void)
+/* lws destroys its sockets in later turns. */
+static void on_release(struct loop_timer *t)
 {
-    lws_context_destroy(g.context);
-    link_turn_end();
-    sock_free_gone();
+    if (sock_count() > 0 && loop_now_ms() < g.until_ms) {
+        loop_timer_start(t, WAIT_TICK_MS, on_release);
+        return;
+    }
     polling_stop();
     uv_close((uv_handle_t *)&g.turn, NULL);
     g.done();
@@ -508,10 +512,14 @@ static void release(void)
 static void on_wait(struct loop_timer *t)
 {
     if (link_flushing_count() + sock_ending_count() > 0 && loop_now_ms() < g.until_ms) {
-        loop_timer_start(t, 50, on_wait);
+        loop_timer_start(t, WAIT_TICK_MS, on_wait);
         return;
     }
-    release();
+    struct lws_context *context = g.context;
+    g.context = NULL;
+    lws_context_destroy(context);
+    g.until_ms = loop_now_ms() + RELEASE_MS;
+    loop_timer_start(t, 0, on_release);
 }
 
 void gateway_stop(int wait_ms, void (*done)(void))
@@ -520,5 +528,5 @@ void gateway_stop(int wait_ms, void (*done)(void))
     g.done = done;
     g.until_ms = loop_now_ms() + wait_ms;
     link_close_all("server shutting down");
-    loop_timer_start(&g.wait, 50, on_wait);
+    loop_timer_start(&g.wait, WAIT_TICK_MS, on_wait);
 }

@@ -60,10 +60,10 @@ struct sock {
 };
 
 /* accept.c */
-void sock_lost(struct sock *s); /* the connection has ended: what that means for its link */
-void sock_kill(struct sock *s); /* the same, and lws ends it soon */
-void sock_gone(struct sock *s); /* lws has destroyed the wsi; freed at the end of the turn */
-void sock_free_gone(void);
+void sock_lost(struct sock *s);                  /* the connection has ended: what that means for its link */
+void sock_kill(struct sock *s);                  /* the same, and lws ends it soon */
+void sock_gone(struct sock *s);                  /* lws has destroyed the wsi; freed at the end of the turn */
+void sock_turn_end(struct lws_context *context); /* frees what has gone; context NULL: it is being destroyed */
 void sock_set_ending(struct sock *s);
 int sock_ending_count(void); /* those that wait for the answer to their close frame */
 int sock_count(void);
