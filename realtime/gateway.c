@@ -7,11 +7,7 @@
 #include "realtime/link.h"
 #include "realtime/sock.h"
 
-#include <ctype.h>
-
-#define IDLE_MS 30000     /* between requests on one connection */
-#define HEADERS_MAX 16384 /* request line and headers; lws hangs up beyond it */
-#define RX_BUFFER 512     /* per connection */
+#define RX_BUFFER 512 /* per connection */
 #define SERVICE_BUFFER 32768
 #define TX_MAX 131072
 #define HEADER_SECONDS 5
@@ -29,193 +25,7 @@ static struct {
     void (*done)(void);
 } g;
 
-/* ---- answers ---- */
-
-static const char *status_text(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } texts[] = {{200, "OK"},        {204, "No Content"},      {400, "Bad Request"},       {403, "Forbidden"},
-                 {404, "Not Found"}, {411, "Length Required"}, {413, "Payload Too Large"}, {503, "Service Unavailable"}};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        if (texts[i].status == status) {
-            return texts[i].text;
-        }
-    }
-    return "Error";
-}
-
-int http_write(struct sock *s, const struct answer *w)
-{
-    struct buf out = {0};
-    buf_reserve(&out, LWS_PRE + 512 + w->len);
-    out.len = LWS_PRE;
-    buf_addf(&out, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n", w->status, status_text(w->status), w->len);
-    if (w->type != NULL) {
-        buf_addf(&out, "Content-Type: %s\r\n", w->type);
-    }
-    buf_adds(&out, w->extra != NULL ? w->extra : "");
-    buf_adds(&out, s->cors != NULL ? s->cors : "");
-    buf_adds(&out, w->close ? "Connection: close\r\n\r\n" : "\r\n");
-    buf_add(&out, w->body, w->len);
-    size_t len = out.len - LWS_PRE;
-    int n = lws_write(s->wsi, (unsigned char *)out.data + LWS_PRE, len, LWS_WRITE_HTTP);
-    buf_free(&out);
-    return n < (int)len ? -1 : 0;
-}
-
-static void on_idle(struct loop_timer *t)
-{
-    sock_kill((struct sock *)((char *)t - offsetof(struct sock, timer)));
-}
-
-/* Never while a body is outstanding: lws would discard it in a loop that it may not leave. */
-static int transaction_end(struct sock *s)
-{
-    free(s->cors);
-    s->cors = NULL;
-    s->state = SOCK_IDLE;
-    if (lws_http_transaction_completed(s->wsi)) {
-        return -1;
-    }
-    lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0); /* lws keeps its timers in one sorted list */
-    loop_timer_start(&s->timer, IDLE_MS, on_idle);
-    return 0;
-}
-
-int http_answer(struct sock *s, const struct answer *w)
-{
-    if (http_write(s, w) < 0 || w->close) {
-        return -1;
-    }
-    return transaction_end(s);
-}
-
-void http_answer_later(struct sock *s, const struct answer *w)
-{
-    if (s->state != SOCK_DEAD && http_answer(s, w) < 0) {
-        sock_kill(s);
-    }
-}
-
-int http_refuse(struct sock *s, enum eio_refusal r, bool close)
-{
-    struct buf body = {0};
-    eio_add_refusal(&body, r);
-    struct answer w = {.status = eio_refusal_status(r), .type = "application/json", .body = body.data, .len = body.len, .close = close};
-    int rc = http_answer(s, &w);
-    buf_free(&body);
-    return rc;
-}
-
 /* ---- requests ---- */
-
-static bool header(struct lws *wsi, enum lws_token_indexes h, char *out, size_t size)
-{
-    out[0] = '\0';
-    return lws_hdr_total_length(wsi, h) > 0 && lws_hdr_copy(wsi, out, (int)size, h) >= 0;
-}
-
-static bool origin_allowed(const char *origin)
-{
-    const char *list = node.config->origins;
-    if (origin[0] == '\0' || strcmp(list, "*") == 0) {
-        return true;
-    }
-    while (*list != '\0') {
-        size_t skip = strspn(list, ", "), len = strcspn(list + skip, ", ");
-        if (len > 0 && strlen(origin) == len && strncasecmp(origin, list + skip, len) == 0) {
-            return true;
-        }
-        list += skip + len;
-    }
-    return false;
-}
-
-/* Digits only: two headers arrive as one joined text, and lws takes anything for a number. */
-static int64_t body_length(struct lws *wsi)
-{
-    char text[24];
-    int64_t n = 0;
-    if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) == 0) {
-        return -1;
-    }
-    if (!header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text)) || text[0] == '\0' || strlen(text) > 15) {
-        return -2;
-    }
-    for (const char *p = text; *p != '\0'; p++) {
-        if (*p < '0' || *p > '9') {
-            return -2;
-        }
-        n = n * 10 + (*p - '0');
-    }
-    return n;
-}
-
-static int find_path(const char *uri, size_t len)
-{
-    if (len > 1 && uri[len - 1] == '/') {
-        len--;
-    }
-    for (int i = 0; i < GATEWAY_PATHS_MAX && gateway_setup.paths[i] != NULL; i++) {
-        if (strlen(gateway_setup.paths[i]) == len && memcmp(gateway_setup.paths[i], uri, len) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-static int read_request(struct lws *wsi, struct request *r)
-{
-    static char text[HEADERS_MAX]; /* loop thread only; too large for the stack of a callback */
-    char *uri;
-    int len;
-    *r = (struct request){.length = body_length(wsi)};
-    int method = lws_http_get_uri_and_method(wsi, &uri, &len);
-    if (method < 0) {
-        return -1;
-    }
-    r->method = method == LWSHUMETH_GET ? EIO_GET : method == LWSHUMETH_POST ? EIO_POST : EIO_OTHER_METHOD;
-    r->options = method == LWSHUMETH_OPTIONS;
-    r->head = method == LWSHUMETH_HEAD;
-    r->path = find_path(uri, (size_t)len);
-    r->livez = r->method == EIO_GET && len == 6 && memcmp(uri, "/livez", 6) == 0;
-    for (int i = 0; (len = lws_hdr_copy_fragment(wsi, text, sizeof(text), WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0; i++) {
-        eio_query_add(&r->query, text, (size_t)len);
-    }
-    bool readable = header(wsi, WSI_TOKEN_ORIGIN, r->origin, sizeof(r->origin)) || lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) == 0;
-    r->origin_allowed = readable && origin_allowed(r->origin);
-    r->chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
-    r->expects = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_EXPECT) > 0;
-    r->octets = header(wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, text, sizeof(text)) && strncasecmp(text, "application/octet-stream", 24) == 0;
-    if (r->options) {
-        header(wsi, WSI_TOKEN_HTTP_AC_REQUEST_HEADERS, r->asked_headers, sizeof(r->asked_headers));
-    }
-    return 0;
-}
-
-static bool printable(const char *s)
-{
-    for (; *s != '\0'; s++) {
-        if (!isprint((unsigned char)*s)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void set_cors(struct sock *s, const struct request *r)
-{
-    struct buf out = {0};
-    size_t len;
-    free(s->cors);
-    s->cors = NULL;
-    if (r->origin[0] != '\0' && r->origin_allowed && printable(r->origin)) {
-        buf_addf(&out, "Access-Control-Allow-Origin: %s\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n", r->origin);
-        s->cors = buf_steal(&out, &len);
-    }
-}
 
 /* The session that the request names, if it is alive. */
 static struct link *session_of(const struct request *r)
@@ -243,7 +53,7 @@ static enum eio_refusal check(const struct request *r, const struct link *l, boo
 static int answer_options(struct sock *s, const struct request *r)
 {
     char extra[512];
-    bool echo = r->asked_headers[0] != '\0' && printable(r->asked_headers);
+    bool echo = r->asked_headers[0] != '\0' && http_printable(r->asked_headers);
     snprintf(extra, sizeof(extra), "Access-Control-Allow-Methods: GET,POST\r\nAccess-Control-Max-Age: 600\r\n%s%s%s",
              echo ? "Access-Control-Allow-Headers: " : "", echo ? r->asked_headers : "",
              echo ? "\r\nVary: Access-Control-Request-Headers\r\n" : "");
@@ -277,10 +87,10 @@ static int on_request(struct sock *s)
 {
     struct request r;
     loop_timer_stop(&s->timer);
-    if (read_request(s->wsi, &r) < 0) {
+    if (http_read(s->wsi, &r) < 0) {
         return -1;
     }
-    set_cors(s, &r);
+    http_set_cors(s, &r);
     int rc = refuse_framing(s, &r);
     if (rc <= 0) {
         return rc;
@@ -326,14 +136,14 @@ static int on_upgrade(struct sock *s)
     char protocol[10];
     struct request r;
     loop_timer_stop(&s->timer);
-    if (lws_hdr_total_length(s->wsi, WSI_TOKEN_UPGRADE) != 9 || !header(s->wsi, WSI_TOKEN_UPGRADE, protocol, sizeof(protocol)) ||
+    if (lws_hdr_total_length(s->wsi, WSI_TOKEN_UPGRADE) != 9 || !http_header(s->wsi, WSI_TOKEN_UPGRADE, protocol, sizeof(protocol)) ||
         strcasecmp(protocol, "websocket") != 0) {
         return -1;
     }
-    if (read_request(s->wsi, &r) < 0 || r.method != EIO_GET) {
+    if (http_read(s->wsi, &r) < 0 || r.method != EIO_GET) {
         return -1;
     }
-    set_cors(s, &r);
+    http_set_cors(s, &r);
     if (r.path < 0) {
         return refuse_upgrade(s, 404, "Not found");
     }
@@ -355,7 +165,7 @@ static int on_established(struct sock *s)
     struct request r;
     free(s->cors);
     s->cors = NULL;
-    if (read_request(s->wsi, &r) < 0) {
+    if (http_read(s->wsi, &r) < 0) {
         return -1;
     }
     struct link *l = session_of(&r);
@@ -451,11 +261,11 @@ static struct lws_vhost *make_context(void)
         .options =
             LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 | LWS_SERVER_OPTION_DISABLE_IPV6,
         .foreign_loops = loops,
-        .max_http_header_data = HEADERS_MAX,
+        .max_http_header_data = HTTP_HEADERS_MAX,
         .pt_serv_buf_size = SERVICE_BUFFER,
         .timeout_secs = HEADER_SECONDS,
         .timeout_secs_ah_idle = HEADER_SECONDS,
-        .keepalive_timeout = IDLE_MS / 1000,
+        .keepalive_timeout = HTTP_IDLE_MS / 1000,
         .retry_and_idle_policy = &no_validity_timer,
         .gid = (gid_t)-1,
         .uid = (uid_t)-1,

@@ -1,4 +1,4 @@
-/* sock.h: one TCP connection: what lws calls a wsi, with what we know about it. Shared by gateway.c, accept.c, polling.c and websocket.c. */
+/* sock.h: one TCP connection: what lws calls a wsi, with what we know about it. Shared by gateway.c, http.c, accept.c, polling.c and websocket.c. */
 #ifndef REALTIME_SOCK_H
 #define REALTIME_SOCK_H
 
@@ -68,7 +68,11 @@ void sock_set_ending(struct sock *s);
 int sock_ending_count(void); /* those that wait for the answer to their close frame */
 int sock_count(void);
 
-/* gateway.c: a request, as far as we look at it */
+/* http.c */
+#define HTTP_HEADERS_MAX 16384 /* request line and headers; lws hangs up beyond it */
+#define HTTP_IDLE_MS 30000     /* between requests on one connection */
+
+/* A request, as far as we look at it. */
 struct request {
     struct eio_query query;
     enum eio_method method;
@@ -88,6 +92,10 @@ struct answer {
     size_t len;
     bool close; /* say that the connection ends */
 };
+bool http_header(struct lws *wsi, enum lws_token_indexes h, char *out, size_t size); /* false, and "": absent or too long */
+bool http_printable(const char *s);
+int http_read(struct lws *wsi, struct request *r) __attribute__((warn_unused_result));
+void http_set_cors(struct sock *s, const struct request *r); /* for the answer to come */
 /* Writes an answer. 0, or -1: the connection is broken. */
 int http_write(struct sock *s, const struct answer *w) __attribute__((warn_unused_result));
 /* http_write() and the end of the transaction. What a callback of lws shall return: 0, or -1 = hang up. */
