@@ -40,17 +40,6 @@ for field, value in pairs(user) do
 end
 
 local status_before, text_before = visible()
-
--- What a user has set ends with the last lease; only who is invisible stays so.
-local live = false
-for field in pairs(user) do
-  live = live or string.sub(field, 1, 2) == 'n:'
-end
-if not live and user.status ~= 'invisible' then
-  user.status, user.text = nil, nil
-  redis.call('HDEL', key, 'status', 'text')
-end
-
 for i, field in ipairs({'name', 'status', 'text'}) do
   local value = ARGV[5 + i]
   if value ~= '' then
