@@ -110,12 +110,13 @@ static int check_storage(const struct req *r, struct err *e)
 
 /* ---- rate ---- */
 
-static const char *limit_fields(struct req *r, const char *policy, const struct rate_limit *limit, uint32_t left)
+/* r tokens are left; after t seconds the bucket is full, or, when the call is refused, it will be let through: what Retry-After says too. */
+static void add_limit_fields(struct req *r, const char *policy, const struct rate_limit *limit, uint32_t left, bool taken)
 {
     uint32_t window = (limit->burst + limit->per_second - 1) / limit->per_second;
-    uint32_t until_full = (limit->burst - left + limit->per_second - 1) / limit->per_second;
+    int64_t t = taken ? (limit->burst - left + limit->per_second - 1) / limit->per_second : (r->retry_after_ms + 999) / 1000;
     reply_header(r, "RateLimit-Policy", arena_printf(r->arena, "\"%s\";q=%u;w=%u", policy, limit->burst, window));
-    return arena_printf(r->arena, "\"%s\";r=%u;t=%u", policy, left, until_full);
+    reply_header(r, "RateLimit", arena_printf(r->arena, "\"%s\";r=%u;t=%lld", policy, left, (long long)t));
 }
 
 static int check_rate(struct req *r, struct err *e)
@@ -135,7 +136,7 @@ static int check_rate(struct req *r, struct err *e)
         snprintf(who, sizeof(who), "%s", r->caller == CALLER_PLATFORM ? "platform" : r->ip);
     }
     bool taken = limits_take(policy, who, &limit, r->route->rate, &r->retry_after_ms, &left);
-    reply_header(r, "RateLimit", limit_fields(r, policy, &limit, left));
+    add_limit_fields(r, policy, &limit, left, taken);
     if (taken) {
         return 0;
     }
