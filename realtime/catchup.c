@@ -116,6 +116,12 @@ static void gap_done(void *arg)
     if (c != NULL) {
         c->reading = false;
     }
+    if (c != NULL && r->count > 0 && c->last_seq == r->after && r->entries[0].seq > c->last_seq + 1) {
+        /* What is stored is read in order: the entries between have left the table. */
+        log_warn("log_gap", "entries %lld to %lld of a conversation are not in the log any more", (long long)c->last_seq + 1,
+                 (long long)r->entries[0].seq - 1);
+        c->last_seq = r->entries[0].seq - 1;
+    }
     for (int i = 0; c != NULL && i < r->count; i++) {
         if (r->entries[i].seq == c->last_seq + 1) {
             next_entry(c, &r->entries[i], "catch_up");
@@ -212,6 +218,11 @@ static void heads_done(void *arg)
         retry_runs = true;
         loop_timer_start(&retry, RETRY_MS, on_retry);
     }
+    while (!h->ok && h->next != NULL) { /* storage is away: the retry begins anew */
+        struct heads *gone = h->next;
+        h->next = gone->next;
+        heads_free(gone);
+    }
     if (h->in_sweep) {
         sweep = h->next;
         if (sweep != NULL) {
@@ -307,11 +318,12 @@ void catchup_all(const char *trigger, bool attach)
         sweep_start(all);
         return;
     }
-    for (struct heads *h = all; h != NULL; h = h->next) {
+    for (struct heads *h = all, *next; h != NULL; h = next) {
+        next = h->next;
         for (int i = 0; i < h->n; i++) {
             apps[i] = h->app->id;
         }
-        bool last = h->next == NULL; /* answers come in order: then all are attached, and the heads may be read */
-        peers_attach(apps, h->ids, h->n, last ? on_all_attached : NULL, last ? all : NULL);
+        /* Answers come in order: with the last one all are attached, and the heads may be read. */
+        peers_attach(apps, h->ids, h->n, next == NULL ? on_all_attached : NULL, next == NULL ? all : NULL);
     }
 }

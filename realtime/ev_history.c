@@ -14,6 +14,7 @@ struct window {
     bool known;           /* from the hub: no need to ask storage */
     bool member;          /* now */
     int64_t joined, left; /* left INT64_MAX = a member now */
+    int64_t delivered, read;
 };
 
 static void window_from_hub(const struct op *op, struct window *w)
@@ -24,6 +25,8 @@ static void window_from_hub(const struct op *op, struct window *w)
         w->known = w->member = true;
         w->joined = m->joined_seq;
         w->left = INT64_MAX;
+        w->delivered = m->delivered_seq;
+        w->read = m->read_seq;
     }
 }
 
@@ -39,6 +42,8 @@ static int window_find(struct op *op, struct window *w)
         w->member = m.left_seq == 0;
         w->joined = m.joined_seq;
         w->left = w->member ? INT64_MAX : m.left_seq;
+        w->delivered = m.delivered_seq;
+        w->read = m.read_seq;
     }
     return found;
 }
@@ -224,6 +229,19 @@ static int joined_since(struct op *op, json_t *joined)
     return 0;
 }
 
+/* The user's own marks, so that another device's reading shows. */
+static void add_receipts(const struct op *op, const struct sync *s, struct buf *out)
+{
+    char id[ID_TEXT_MAX];
+    buf_adds(out, ",\"receipts\":[");
+    for (int i = 0; i < s->n; i++) {
+        const struct window *w = &s->windows[i];
+        buf_addf(out, "%s{\"conversation_id\":\"%s\",\"user_id\":\"%s\",\"delivered_seq\":%lld,\"read_seq\":%lld}", i > 0 ? "," : "",
+                 conv_id_print(&w->conv, id), op->user.s, (long long)w->delivered, (long long)w->read);
+    }
+    buf_addc(out, ']');
+}
+
 static enum step_result read_sync(struct op *op)
 {
     struct sync *s = op->data;
@@ -241,8 +259,9 @@ static enum step_result read_sync(struct op *op)
             return STEP_FAIL;
         }
     }
-    buf_addf(&b, "},\"joined\":%s,\"left\":%s,\"receipts\":[],\"cursor\":\"%s\"}", json_write(op->arena, joined, NULL),
-             json_write(op->arena, s->left, NULL), now);
+    buf_addf(&b, "},\"joined\":%s,\"left\":%s", json_write(op->arena, joined, NULL), json_write(op->arena, s->left, NULL));
+    add_receipts(op, s, &b);
+    buf_addf(&b, ",\"cursor\":\"%s\"}", now);
     op->reply_text = keep(op, &b);
     return STEP_DONE;
 }

@@ -38,6 +38,7 @@ struct hub_user {
     struct loop_timer grace; /* runs while there is no session */
     bool claimed;            /* presence knows this node */
     bool leaving;            /* its claim is being given back */
+    bool reloading;          /* its conversations will be compared with storage: reload.c */
 };
 
 struct hub_member {

@@ -81,6 +81,10 @@ static void start_next(struct loop_timer *t)
     (void)t;
     runs = first != NULL;
     if (runs) {
+        struct hub_user *u = hub_user_find(&first->app->id, &first->user);
+        if (u != NULL) {
+            u->reloading = false; /* whoever doubts from now on wants a later reading */
+        }
         loop_work(reload_work, reload_done, first);
     }
 }
@@ -109,6 +113,10 @@ static void reload_done(void *arg)
 
 void members_reload(struct hub_user *u)
 {
+    if (u->reloading) {
+        return; /* it waits already, and has not been read yet */
+    }
+    u->reloading = true;
     struct reload *r = calloc(1, sizeof(*r));
     if (r == NULL) {
         fputs("out of memory: reload\n", stderr);
