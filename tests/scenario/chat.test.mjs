@@ -8,7 +8,7 @@ let stack, app, gateway;
 before(async () => {
   stack = await Stack.start();
   gateway = stack.endpoints.realtime[0];
-  app = await stack.app('Chat');
+  app = await stack.app('Chat', { limits: { sends_per_conversation: 10000 } });
   for (const id of ['alice', 'bob', 'carol', 'dave', 'erin', 'frank']) await app.user(id, { name: id.toUpperCase() });
 });
 after(async () => {
