@@ -26,7 +26,7 @@ export function dial(url, auth, options = {}) {
   socket.on('disconnect', (reason) => c.events.push({ name: 'disconnect', data: reason, at: performance.now() }));
   c.of = (name) => c.events.filter((e) => e.name === name).map((e) => e.data);
   c.wait = async (name, match = () => true, timeout = 5000) =>
-    (await until(() => c.events.find((e) => e.name === name && match(e.data, e)), { timeout, what: `event ${name} (seen: ${c.events.map((e) => e.name).join(' ')})` })).data;
+    (await until(() => c.events.find((e) => e.name === name && match(e.data, e)), { timeout, what: () => `event ${name} (seen: ${c.events.map((e) => e.name).join(' ')})` })).data;
   c.send = (event, payload, timeout = 10000) => socket.timeout(timeout).emitWithAck(event, payload);
   c.ready = () => c.of('session.ready').at(-1);
   c.close = async () => {

@@ -38,7 +38,7 @@ export async function until(fn, { timeout = 5000, every = 20, what = 'the condit
   for (;;) {
     const value = await fn();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`${what} did not hold within ${timeout} ms`);
+    if (Date.now() > end) throw new Error(`${typeof what === 'function' ? what() : what} did not hold within ${timeout} ms`);
     await sleep(every);
   }
 }

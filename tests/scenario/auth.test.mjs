@@ -220,6 +220,12 @@ describe('CONNECT is accepted', () => {
 describe('live sockets end within 2 s', () => {
   const ended = (c, what) => until(() => c.events.some((e) => e.name === 'disconnect'), { timeout: 2000, what });
 
+  // Before the revocations below, which end all older tokens of the app.
+  test('when the token runs out', async () => {
+    const c = await connect(gateway, jwt(key, claims({ iat: now() - 600, exp: now() - 57 })));
+    await until(() => c.events.some((e) => e.name === 'disconnect'), { timeout: 8000, what: 'the end of the leeway' });
+  });
+
   test('when their token is revoked, by jti, user and app', async () => {
     const [one, two] = [await app.token('alice'), await app.token('alice')];
     const [a, b, c] = await Promise.all([connect(gateway, one), connect(gateway, two), connect(gateway, await app.token('bob'))]);
@@ -264,7 +270,6 @@ describe('live sockets end within 2 s', () => {
     await app.api('DELETE', `/v1/signing-keys/${made.kid}`);
     await ended(c, 'the end');
   });
-
 });
 
 test('tokens and keys are in no log', async () => {
