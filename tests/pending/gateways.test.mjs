@@ -21,6 +21,13 @@ after(async () => {
 const at = async (n, user, options) => connect(urls[n - 1], await app.token(user), options);
 const seqs = (c, conversation) => c.of('message.new').filter((m) => m.conversation_id === conversation).map((m) => m.seq);
 
+/** Subscribes `watcher` to users who have left everywhere: earlier tests' sessions end after their grace. */
+const watchOffline = (watcher, ids) => until(async () => {
+  const r = await watcher.send('presence.subscribe', { user_ids: ids });
+  assert.equal(r.ok, true, JSON.stringify(r));
+  return ids.every((id) => r.presence[id].status === 'offline');
+}, { ...SLOW, what: `${ids} offline` });
+
 describe('messages', () => {
   test('from both sides reach both sides in one order, each once', async () => {
     const group = await app.group(['alice', 'bob', 'carol']);
@@ -94,8 +101,7 @@ describe('everything else crosses', () => {
 
   test('presence', async () => {
     const a = await at(1, 'alice');
-    const r = await a.send('presence.subscribe', { user_ids: ['carol'] });
-    assert.equal(r.ok, true, JSON.stringify(r));
+    await watchOffline(a, ['carol']);
     const c = await at(2, 'carol');
     await a.wait('presence.updated', (p) => p.user_id === 'carol' && p.status === 'online', 10000);
     assert.equal((await c.send('presence.set', { status: 'away', text: 'tea' })).ok, true);
@@ -173,7 +179,7 @@ describe('a gateway that is killed', () => {
   test('loses nothing: its users go on at the other one', async () => {
     const group = await app.group(['alice', 'bob', 'carol']);
     const watcher = await at(2, 'bob');
-    assert.equal((await watcher.send('presence.subscribe', { user_ids: ['carol', 'alice'] })).ok, true);
+    await watchOffline(watcher, ['carol', 'alice']);
     const carol = await at(1, 'carol'); // without reconnection: she stays away
     const device = { token: await app.token('alice'), device_id: 'phone' };
     const alice = await connect(urls[0], device);

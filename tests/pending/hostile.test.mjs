@@ -410,7 +410,6 @@ describe('packets', () => {
   cuts('an unknown Socket.IO type', '49');
   cuts('an event that is no array', '42{"a":1}');
   cuts('an event without a name', '42[]');
-  cuts('a number as name', '42[7]');
   cuts('broken JSON', '42["message.send",{"to":"bob"');
   cuts('trailing JSON', '42["server.ping",{}]]');
   cuts('deep JSON', `42["server.ping",${'['.repeat(100000)}${']'.repeat(100000)}]`);
@@ -421,6 +420,13 @@ describe('packets', () => {
   cuts('text where an attachment is due', '451-["message.send",{"_placeholder":true,"num":0}]', '42["server.ping",{}]');
   cuts('an attachment of nothing', frame(2, 'x'));
   cuts('an endless count of attachments', `45${'9'.repeat(400)}-["x"]`);
+
+  attack('a number as name is a name that nobody knows', 'gateway', async () => {
+    const c = await websocket({ join: true });
+    c.packet('4212[7]');
+    await c.wait(/4312\[\{"ok":false,"error":\{"code":"unknown_event"/);
+    c.destroy();
+  });
 
   attack('events and acks before CONNECT', 'gateway', async () => {
     for (const p of ['42["message.send",{"to":"bob","text":"unseen"}]', '430[]', '41']) {
@@ -461,7 +467,7 @@ describe('packets', () => {
       const r = await fetch(`${gateway}${EIO}&sid=${sid}`, { method: 'POST', body, headers: { 'content-type': 'text/plain' } }).catch(() => undefined);
       if (r) {
         await r.text();
-        assert.ok([200, 400, 411].includes(r.status), `${r.status} for ${String(body).slice(0, 20)}`);
+        assert.ok([200, 400, 411, 413].includes(r.status), `${r.status} for ${String(body).slice(0, 20)}`);
       }
     }
     const r = await fetch(`${gateway}${EIO}&sid=${await handshake()}`, { method: 'POST', body: '40', headers: { 'content-type': 'application/octet-stream' } });
@@ -509,7 +515,7 @@ describe('HTTP at the API', () => {
     const long = await shoot(ports.api, head(`GET /v1/users?q=${'x'.repeat(100000)} HTTP/1.1`, auth()));
     assert.ok(long.ended || [400, 414, 431].includes(statuses(long)[0]), String(statuses(long)));
     const begun = Date.now();
-    const body = await shoot(ports.api, head('POST /v1/users HTTP/1.1', auth(), 'Content-Type: application/json', 'Content-Length: 1000000000'));
+    const body = await shoot(ports.api, head('PUT /v1/users/alice HTTP/1.1', auth(), 'Content-Type: application/json', 'Content-Length: 1000000000'));
     assert.deepEqual(statuses(body), [413]);
     assert.ok(Date.now() - begun < 5000);
     const chunked = await tcp(ports.api);

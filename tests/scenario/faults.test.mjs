@@ -166,6 +166,7 @@ describe('Postgres', () => {
       signal('SIGCONT');
     }
     await within(BACK_WITHIN, () => t.acked.size > mark + 5, 'acks after the return');
+    await within(BACK_WITHIN, async () => (await app.api('GET', '/v1/users')).status === 200, 'REST after the return');
     await t.stop();
     const length = await checkLog(group, t);
     await checkReceivers(group, length, alice, bob);
