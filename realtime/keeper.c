@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "realtime/catchup.h"
 #include "realtime/loop.h"
+#include "realtime/online.h"
 #include "realtime/peers.h"
 #include "storage/leases.h"
 #include "storage/pg.h"
@@ -13,7 +14,6 @@
 #define PING_MS 1000
 #define STALE_MS 2000   /* readiness ends when Postgres has not answered for so long */
 #define SILENT_MS 3000  /* a lease unchanged for so long: compare heads */
-#define DEAD_MS 5000    /* … : close it */
 #define SCHEMA_EVERY 10 /* beats */
 #define PEERS_MAX 512
 
@@ -140,7 +140,7 @@ static void look_at(const struct lease *l, int64_t now)
         p->compared = true;
         catchup_all("lease", false);
     }
-    if (now - p->since_ms >= DEAD_MS && !p->closing) {
+    if (now - p->since_ms >= NODE_DEAD_MS && !p->closing) {
         close_lease(p);
     }
 }
@@ -159,6 +159,7 @@ static void forget_closed(void)
     }
     if (gone) {
         catchup_all("closed", false);
+        online_node_died();
     }
 }
 

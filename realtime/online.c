@@ -1,5 +1,6 @@
 #include "realtime/online.h"
 
+#include "core/clock.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "realtime/peers.h"
@@ -207,7 +208,7 @@ void online_gone(struct hub_user *u)
 
 /* ---- refresh ---- */
 
-static struct loop_timer timer;
+static struct loop_timer timer, expiry;
 static size_t cursor;
 static int ticks;
 
@@ -263,6 +264,7 @@ void online_start(void)
 void online_stop(void (*done)(void *arg))
 {
     loop_timer_stop(&timer);
+    loop_timer_stop(&expiry);
     ended = true;
     size_t at = 0;
     struct claim_job *j = NULL;
@@ -291,36 +293,29 @@ void online_stop(void (*done)(void *arg))
     }
 }
 
-/* ---- watches of this node in Redis ---- */
+/* ---- those who are watched here ---- */
 
-struct renew_job {
+struct watch_job {
     struct tenant *tenant;
+    struct arena *arena;
     struct user_id users[BATCH];
+    struct presence now[BATCH];
     int n;
+    bool ok;
 };
 
-static void renew_work(void *arg)
+static void watch_job_free(struct watch_job *j)
 {
-    struct renew_job *j = arg;
-    struct err e = {0};
-    struct arena *a = arena_new("renew watches");
-    if (presence_watch(j->tenant, a, node.id, j->users, j->n, WATCH_SECONDS, &e) != 0) {
-        log_warn("watches_not_renewed", "%s", e.msg);
-    }
-    arena_free(&a);
-}
-
-static void renew_done(void *arg)
-{
-    struct renew_job *j = arg;
     tenant_unref(j->tenant);
+    arena_free(&j->arena);
     free(j);
 }
 
-static void renew_watches(void)
+/* Hands all watched users to workers, in batches of one app. */
+static void each_watched(void (*work)(void *arg), void (*done)(void *arg))
 {
     size_t at = 0;
-    struct renew_job *j = NULL;
+    struct watch_job *j = NULL;
     const struct app_id *app;
     const struct user_id *user;
     while (watch_next(&at, &app, &user)) {
@@ -329,16 +324,81 @@ static void renew_watches(void)
             continue;
         }
         if (j != NULL && (j->n == BATCH || !app_id_equal(tenant_app(j->tenant), app))) {
-            loop_work(renew_work, renew_done, j);
+            loop_work(work, done, j);
             j = NULL;
         }
         if (j == NULL) {
             j = zeroed(sizeof(*j));
             j->tenant = tenant_ref(a->tenant);
+            j->arena = arena_new("watched users");
         }
         j->users[j->n++] = *user;
     }
     if (j != NULL) {
-        loop_work(renew_work, renew_done, j);
+        loop_work(work, done, j);
+    }
+}
+
+static void renew_work(void *arg)
+{
+    struct watch_job *j = arg;
+    struct err e = {0};
+    if (presence_watch(j->tenant, j->arena, node.id, j->users, j->n, WATCH_SECONDS, &e) != 0) {
+        log_warn("watches_not_renewed", "%s", e.msg);
+    }
+}
+
+static void renew_done(void *arg)
+{
+    watch_job_free(arg);
+}
+
+static void renew_watches(void)
+{
+    each_watched(renew_work, renew_done);
+}
+
+/* ---- the users of a node that died ---- */
+
+static bool expiry_set, expiry_again;
+
+static void expired_work(void *arg)
+{
+    struct watch_job *j = arg;
+    struct err e = {0};
+    j->ok = presence_get(j->tenant, j->arena, j->users, j->n, j->now, &e) == 0;
+}
+
+/* Nobody gave them back: who is offline and was here not long ago may have been theirs. One who left by himself is told offline once more. */
+static void expired_done(void *arg)
+{
+    struct watch_job *j = arg;
+    for (int i = 0; j->ok && i < j->n; i++) {
+        const struct presence *p = &j->now[i];
+        if (strcmp(p->status, "offline") == 0 && p->last_seen_ms > clock_wall_ms() - 2 * PRESENCE_LEASE_MS) {
+            const char *payload = online_payload(j->arena, p);
+            watch_tell(tenant_app(j->tenant), &p->user, payload, strlen(payload));
+        }
+    }
+    watch_job_free(j);
+}
+
+static void on_expiry(struct loop_timer *t)
+{
+    (void)t;
+    expiry_set = false;
+    each_watched(expired_work, expired_done);
+    if (expiry_again) {
+        expiry_again = false;
+        online_node_died();
+    }
+}
+
+void online_node_died(void)
+{
+    expiry_again = expiry_set;
+    if (!expiry_set && !ended) {
+        expiry_set = true;
+        loop_timer_start(&expiry, PRESENCE_LEASE_MS - NODE_DEAD_MS + 2000, on_expiry);
     }
 }

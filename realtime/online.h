@@ -10,7 +10,10 @@ void online_start(void); /* the refresh of claims and watches */
 /* A user's connections have changed: claims the devices that are here (none, after the grace: gives the user back). */
 void online_touch(struct hub_user *u);
 void online_gone(struct hub_user *u); /* the last session has ended: begins the grace */
-void online_refresh(void);            /* all claims anew: Redis may have lost them */
+/* A node that was silent for NODE_DEAD_MS was closed: its claims end within a lease of its last sign; then those who watch its users here are told. */
+#define NODE_DEAD_MS 5000
+void online_node_died(void);
+void online_refresh(void); /* all claims anew: Redis may have lost them */
 /* At the end: gives all users back. done(NULL) follows. */
 void online_stop(void (*done)(void *arg));
 

@@ -214,7 +214,7 @@ describe('a gateway that is killed', () => {
     assert.equal(new Set(seqs(moved, group.id)).size, seqs(moved, group.id).length, 'each once a connection');
     await until(() => seqs(watcher, group.id).length >= 55, { ...SLOW, what: 'everything at the other gateway' });
     assert.deepEqual(seqs(watcher, group.id), wanted);
-    await watcher.wait('presence.updated', (p, e) => watcher.events.indexOf(e) >= mark && p.user_id === 'carol' && p.status === 'offline', 30000);
+    await watcher.wait('presence.updated', (p, e) => watcher.events.indexOf(e) >= mark && p.user_id === 'carol' && p.status === 'offline', 40000);
     assert.equal((await watcher.send('presence.subscribe', { user_ids: ['alice', 'carol'] })).presence.alice.status, 'online');
   });
 
