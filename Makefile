@@ -109,8 +109,6 @@ test: ## install what the tests need and run them all
 check-build: $(PROGRAMS) $(UNIT) $(STORED)
 check: $(UNIT) check-layers ## run the unit tests and the layer check
 	@for t in $(UNIT); do $$t || exit 1; done
-check-pending: ## scenarios that are not part of `make test` yet: faults, hostile input, two gateways, the stack itself
-	@cd tests && PARLEY_BIN=$(CURDIR)/build/asan node --test --test-concurrency=1 $$(ls pending/*.test.mjs)
 check-layers: ## who may include whom
 	@dev/check-layers
 format: ## format all C files
@@ -126,4 +124,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all deps run up down status test check-build check check-pending check-layers format format-check lint docs clean help FORCE
+.PHONY: all deps run up down status test check-build check check-layers format format-check lint docs clean help FORCE
