@@ -1,26 +1,11 @@
 /* Published vectors of the primitives, and what a fork must not share. */
 #include "tests/unit/unit.h"
+#include "tests/unit/fixture.h"
 
 #include "core/crypto.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new("test");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
 
 static const char *hex(const void *p, size_t len)
 {

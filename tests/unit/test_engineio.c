@@ -1,23 +1,8 @@
 /* Engine.IO without I/O: packets, payloads, the check of requests, heartbeat, upgrade. */
 #include "tests/unit/unit.h"
+#include "tests/unit/fixture.h"
 
 #include "realtime/engineio.h"
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new("test");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
 
 static void packets(void **state)
 {

@@ -1,25 +1,11 @@
 /* Strict JSON, YAML, merge patch, JSON Schema. */
 #include "tests/unit/unit.h"
+#include "tests/unit/fixture.h"
 
 #include "core/json.h"
 #include "core/schema.h"
 
-static struct arena *arena;
 static struct err e;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new("test");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
 
 static json_t *read(const char *text)
 {

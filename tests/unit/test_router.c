@@ -1,24 +1,10 @@
 /* The request target: splitting, decoding, matching, queries. */
 #include "tests/unit/unit.h"
+#include "tests/unit/fixture.h"
 
 #include "api/target.c"
 
-static struct arena *arena;
 static struct err e;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new("test");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
 
 static void split(void **state)
 {

@@ -1,25 +1,10 @@
 /* JSON Schema: messages for people, branches, and what schema_lint() refuses. */
 #include "tests/unit/unit.h"
+#include "tests/unit/fixture.h"
 
 #include "core/buf.h"
 #include "core/json.h"
 #include "core/schema.h"
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new("test");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
 
 static json_t *read(const char *text)
 {

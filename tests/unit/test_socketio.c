@@ -1,24 +1,10 @@
 /* Socket.IO packets without I/O. */
 #include "tests/unit/unit.h"
+#include "tests/unit/fixture.h"
 
 #include "realtime/socketio.h"
 
-static struct arena *arena;
 static struct err e;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_new("test");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
 
 static int read(const char *text, struct sio_packet *p_r)
 {
