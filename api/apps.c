@@ -6,8 +6,6 @@
 #include "tenants/registry.h"
 #include "tenants/signing_keys.h"
 
-#define METADATA_MAX 16384
-
 static int app_param(struct req *r, struct app_id *id_r, struct err *e)
 {
     return app_id_parse(req_param(r, "app_id"), id_r) == 0 ? 0 : err_set(e, ERR_NOT_FOUND, "There is no such app.");
@@ -102,15 +100,11 @@ static int patched(struct req *r, const struct app *app, bool by_operator, struc
 {
     json_t *v = writable(r, app, by_operator);
     struct app_change c = {.expected_version = app->version};
-    int64_t version;
     json_merge_patch(v, r->body);
     const json_t *features = json_object_get(v, "features"), *limits = json_object_get(v, "limits"),
                  *origins = json_object_get(v, "origins");
-    if (req_if_match(r, &version, e) < 0) {
+    if (req_check_version(r, app->version, e) < 0) {
         return -1;
-    }
-    if (version != 0 && version != app->version) {
-        return err_set(e, ERR_VERSION_MISMATCH, "The app is at version %lld.", (long long)app->version);
     }
     /* null removes: the field goes back to its default */
     c.features = features != NULL ? features : json_own(r->arena, json_object());
@@ -126,13 +120,6 @@ static int patched(struct req *r, const struct app *app, bool by_operator, struc
     }
     *c_r = c;
     return 0;
-}
-
-/* A change without If-Match that somebody overtook is made again on the newer state. */
-#define OVERTAKEN_MAX 5
-static bool overtaken(struct req *r, const struct err *e, int attempt)
-{
-    return e->code == ERR_VERSION_MISMATCH && r->headers.if_match == NULL && attempt < OVERTAKEN_MAX;
 }
 
 static int missing_app(struct err *e)
@@ -161,7 +148,7 @@ int api_apps_update(struct req *r, struct err *e)
         if (done == 0) {
             return missing_app(e);
         }
-        if (!overtaken(r, e, attempt)) {
+        if (!req_overtaken(r, attempt, e)) {
             return -1;
         }
     }
@@ -221,7 +208,7 @@ int api_app_update(struct req *r, struct err *e)
         if (done == 0) {
             return missing_app(e);
         }
-        if (!overtaken(r, e, attempt)) {
+        if (!req_overtaken(r, attempt, e)) {
             return -1;
         }
     }

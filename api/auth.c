@@ -89,12 +89,12 @@ static int check_key(struct req *r, const char *text, struct err *e)
     if (strncmp(text, "ply_adm_", 8) == 0) {
         return err_set(e, ERR_INVALID_API_KEY, "The platform-admin key works on the operator's listener alone.");
     }
-    if (r->route->auth == AUTH_U) {
-        return err_set(e, ERR_INVALID_TOKEN, "This operation takes a user token, not an API key.");
-    }
     struct apikey_caller caller;
     if (apikeys_verify(r->arena, text, r->ip, &caller, e) < 0) {
         return -1;
+    }
+    if (r->route->auth == AUTH_U) {
+        return err_set(e, ERR_INSUFFICIENT_SCOPE, "This operation takes a user token, not an API key.");
     }
     r->caller = CALLER_KEY;
     r->tenant = caller.tenant;
@@ -105,10 +105,12 @@ static int check_key(struct req *r, const char *text, struct err *e)
 
 static int check_token(struct req *r, const char *text, struct err *e)
 {
-    if (r->route->auth == AUTH_K) {
-        return err_set(e, ERR_INVALID_API_KEY, "This operation takes an API key (ply_live_… or ply_test_…), not a user token.");
+    static const char wanted[] = "This operation takes an API key (ply_live_… or ply_test_…), not a user token.";
+    bool good = tokens_verify(r->arena, text, &r->token, &r->user, e) == 0;
+    if (r->route->auth == AUTH_K && (good || err_http_status(e->code) < 500)) {
+        return err_set(e, good ? ERR_INSUFFICIENT_SCOPE : ERR_INVALID_API_KEY, "%s", wanted);
     }
-    if (tokens_verify(r->arena, text, &r->token, &r->user, e) < 0) {
+    if (!good) {
         return -1;
     }
     r->caller = CALLER_USER;

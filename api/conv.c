@@ -47,6 +47,10 @@ int conv_append(struct req *r, struct append *row, struct err *e)
     if (append_result(row->status, e) < 0) {
         return -1;
     }
+    /* A repeated client_msg_id stands for what was stored the first time, whatever the body says now. */
+    if (row->status == APPEND_DUPLICATE && entries_get(r->tenant, r->arena, &row->entry.conv, &row->entry.mid, &row->entry, e) < 0) {
+        return -1;
+    }
     if (row->status != APPEND_UNCHANGED) {
         after_entry(row);
     }

@@ -62,7 +62,8 @@ static json_t *last_message(struct req *r, const struct membership *m)
 {
     struct buf text = {0};
     struct err e = {0};
-    if (m->last == NULL) {
+    bool may_read = req_is_user(r) || (r->scopes >> SCOPE_MESSAGES_READ & 1) != 0;
+    if (m->last == NULL || !may_read) {
         return json_null();
     }
     conv_encode_message(&text, m->last, req_is_user(r) && user_id_equal(&m->last->sender, &r->user.id));

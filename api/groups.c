@@ -5,7 +5,6 @@
 #include "api/routes.h"
 #include "storage/groupmap.h"
 
-#define METADATA_MAX 16384
 #define ANNOUNCED_AT_ONCE 500
 
 /* ---- list and read ---- */
@@ -112,6 +111,9 @@ int api_groups_create(struct req *r, struct err *e)
     if (req_check_size(r, metadata, METADATA_MAX, "/metadata", e) < 0) {
         return -1;
     }
+    if (req_is_user(r) && json_object_get(r->body, "external_id") != NULL) {
+        return err_at(e, ERR_VALIDATION_FAILED, "/external_id", "The backend's ids are given with an API key.");
+    }
     json_t *body =
         json_pack("{s:s, s:s, s:s*, s:O*, s:O}", "kind", json_str(r->body, "kind", "group"), "name", json_str(r->body, "name", ""),
                   "external_id", json_str(r->body, "external_id", NULL), "metadata", metadata, "members", members);
@@ -143,12 +145,8 @@ static json_t *differences(struct req *r, const json_t *before, const json_t *no
 static int patch_group(struct req *r, const struct conversation *c, struct err *e)
 {
     struct append row;
-    int64_t version;
-    if (req_if_match(r, &version, e) < 0) {
+    if (req_check_version(r, c->version, e) < 0) {
         return -1;
-    }
-    if (version != 0 && version != c->version) {
-        return err_set(e, ERR_VERSION_MISMATCH, "The group is at version %lld.", (long long)c->version);
     }
     json_t *before = json_own(r->arena, json_pack("{s:s, s:b, s:O}", "name", c->name, "frozen", c->frozen, "metadata", c->metadata));
     json_t *now = json_own(r->arena, json_deep_copy(before));
@@ -166,7 +164,6 @@ static int patch_group(struct req *r, const struct conversation *c, struct err *
     return conv_control(r, &c->id, ENTRY_GROUP_UPDATED, changed, c->version, &row, e) < 0 ? -1 : 1;
 }
 
-#define OVERTAKEN_MAX 5
 int api_groups_update(struct req *r, struct err *e)
 {
     struct conversation c;
@@ -177,7 +174,7 @@ int api_groups_update(struct req *r, struct err *e)
         if (patch_group(r, &c, e) >= 0) {
             break;
         }
-        if (e->code != ERR_VERSION_MISMATCH || r->headers.if_match != NULL || attempt >= OVERTAKEN_MAX) {
+        if (!req_overtaken(r, attempt, e)) {
             return -1;
         }
     }

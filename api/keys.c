@@ -68,18 +68,56 @@ static int check_cidrs(const json_t *cidrs, struct err *e)
     return err_at(e, ERR_VALIDATION_FAILED, pointer, "It must be an address or a block such as 10.0.0.0/8.");
 }
 
-static int check_expiry(int64_t expires_ms, struct err *e)
+/* The wanted end of a key's life; 0 = none. */
+static int wanted_expiry(const struct req *r, int64_t *ms_r, struct err *e)
 {
-    bool past = expires_ms > 0 && expires_ms <= clock_wall_ms();
-    return past ? err_at(e, ERR_VALIDATION_FAILED, "/expires_at", "It must lie in the future.") : 0;
+    int64_t ms = req_time(r->body, "expires_at");
+    if (json_is_string(json_object_get(r->body, "expires_at")) && ms <= clock_wall_ms()) {
+        return err_at(e, ERR_VALIDATION_FAILED, "/expires_at", "It must lie in the future.");
+    }
+    *ms_r = ms;
+    return 0;
+}
+
+static bool listed(const json_t *list, const json_t *item)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (json_equal(json_array_get(list, i), item)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A key that is itself bounded in time or to addresses cannot make or become one that is not. */
+static int check_bounds(struct req *r, const json_t *cidrs, int64_t expires_ms, struct err *e)
+{
+    struct apikey own;
+    if (r->caller != CALLER_KEY) {
+        return 0;
+    }
+    int found = apikeys_get(r->tenant, r->arena, &r->key, &own, e);
+    if (found < 0) {
+        return -1;
+    }
+    if (found == 1 && own.expires_ms != 0 && (expires_ms == 0 || expires_ms > own.expires_ms)) {
+        return err_at(e, ERR_INSUFFICIENT_SCOPE, "/expires_at", "A key cannot grant a longer life than its own.");
+    }
+    bool bounded = found == 1 && json_array_size(own.cidrs) > 0;
+    for (size_t i = 0; bounded && i < json_array_size(cidrs); i++) {
+        if (!listed(own.cidrs, json_array_get(cidrs, i))) {
+            return err_at(e, ERR_INSUFFICIENT_SCOPE, "/cidrs", "A key cannot grant addresses that are not its own.");
+        }
+    }
+    return bounded && json_array_size(cidrs) == 0
+               ? err_at(e, ERR_INSUFFICIENT_SCOPE, "/cidrs", "A key that is bound to addresses cannot grant the use from everywhere.")
+               : 0;
 }
 
 static int reply_with_secret(struct req *r, const struct apikey *k, const struct apikey_text *secret)
 {
-    char id[ID_TEXT_MAX];
     json_t *body = apikey_json(r->arena, k);
     json_object_set_new(body, "secret", json_string(secret->text));
-    reply_location(r, "/v1/api-keys/%s", key_id_print(&k->id, id));
     return reply_resource(r, 201, body, k->version);
 }
 
@@ -88,9 +126,8 @@ int api_keys_create(struct req *r, struct err *e)
     uint64_t scopes;
     struct apikey k = {.id = key_id_new(), .name = json_str(r->body, "name", ""), .mode = json_str(r->body, "mode", "live")};
     json_t *cidrs = json_object_get(r->body, "cidrs");
-    k.expires_ms = req_time(r->body, "expires_at");
     if (check_scopes(r, json_object_get(r->body, "scopes"), &scopes, e) < 0 || check_cidrs(cidrs, e) < 0 ||
-        check_expiry(k.expires_ms, e) < 0) {
+        wanted_expiry(r, &k.expires_ms, e) < 0 || check_bounds(r, cidrs, k.expires_ms, e) < 0) {
         return -1;
     }
     struct apikey_text text;
@@ -118,25 +155,29 @@ static int live_key(struct req *r, struct apikey *k_r, struct err *e)
     return found == 0 || k_r->revoked_ms != 0 ? no_key(e) : 0;
 }
 
+/* Whoever changes, renews or ends a key must hold all that it holds. */
+static int governed_key(struct req *r, struct apikey *k_r, struct err *e)
+{
+    uint64_t scopes;
+    return live_key(r, k_r, e) < 0 ? -1 : check_scopes(r, k_r->scopes, &scopes, e);
+}
+
 int api_keys_update(struct req *r, struct err *e)
 {
     struct apikey k;
-    int64_t version;
-    if (live_key(r, &k, e) < 0 || req_if_match(r, &version, e) < 0) {
+    struct apikey_change c = {.name = json_str(r->body, "name", NULL), .cidrs = json_object_get(r->body, "cidrs")};
+    c.set_expiry = json_object_get(r->body, "expires_at") != NULL;
+    if (governed_key(r, &k, e) < 0 || req_if_match(r, &c.expected_version, e) < 0) {
         return -1;
     }
-    if (version != 0 && version != k.version) {
-        return err_set(e, ERR_VERSION_MISMATCH, "The key is at version %lld.", (long long)k.version);
+    if (json_is_null(c.cidrs)) {
+        c.cidrs = json_own(r->arena, json_array());
     }
-    const json_t *cidrs = json_object_get(r->body, "cidrs"), *expires = json_object_get(r->body, "expires_at");
-    int64_t expires_ms = expires == NULL ? -1 : req_time(r->body, "expires_at");
-    if (json_is_null(cidrs)) {
-        cidrs = json_own(r->arena, json_array());
-    }
-    if (check_cidrs(cidrs, e) < 0 || check_expiry(expires_ms, e) < 0) {
+    if (check_cidrs(c.cidrs, e) < 0 || wanted_expiry(r, &c.expires_ms, e) < 0 ||
+        check_bounds(r, c.cidrs != NULL ? c.cidrs : k.cidrs, c.set_expiry ? c.expires_ms : k.expires_ms, e) < 0) {
         return -1;
     }
-    int done = apikeys_update(r->tenant, r->arena, &k.id, json_str(r->body, "name", NULL), cidrs, expires_ms, &k, e);
+    int done = apikeys_update(r->tenant, r->arena, &k.id, &c, &k, e);
     if (done != 1) {
         return done == 0 ? no_key(e) : -1;
     }
@@ -146,11 +187,11 @@ int api_keys_update(struct req *r, struct err *e)
 
 int api_keys_revoke(struct req *r, struct err *e)
 {
-    struct key_id id;
-    if (key_id_parse(req_param(r, "key_id"), &id) < 0) {
-        return no_key(e);
+    struct apikey k;
+    if (governed_key(r, &k, e) < 0) {
+        return -1;
     }
-    int done = apikeys_revoke(r->tenant, r->arena, &id, e);
+    int done = apikeys_revoke(r->tenant, r->arena, &k.id, e);
     if (done != 1) {
         return done == 0 ? no_key(e) : -1;
     }
@@ -162,12 +203,7 @@ int api_keys_rotate(struct req *r, struct err *e)
 {
     struct apikey k;
     struct apikey_text text;
-    uint64_t scopes;
-    if (live_key(r, &k, e) < 0) {
-        return -1;
-    }
-    /* A new secret is as good as a new key with the same scopes. */
-    if (check_scopes(r, k.scopes, &scopes, e) < 0) {
+    if (governed_key(r, &k, e) < 0) {
         return -1;
     }
     apikeys_generate(k.mode, &text);
@@ -214,6 +250,9 @@ int api_signing_keys_create(struct req *r, struct err *e)
     const char *alg = json_str(r->body, "alg", ""), *issuer = json_str(r->body, "issuer", NULL), *secret = NULL;
     const json_t *jwk = json_object_get(r->body, "jwk");
     struct signing_key k = {.kid = NULL};
+    if ((r->scopes >> SCOPE_TOKENS_WRITE & 1) == 0) { /* whoever holds a signing key can speak as any user */
+        return err_set(e, ERR_INSUFFICIENT_SCOPE, "A signing key mints tokens: this operation also needs the scope tokens:write.");
+    }
     if (check_alg(alg, jwk, issuer, e) < 0) {
         return -1;
     }
@@ -232,6 +271,16 @@ int api_signing_keys_create(struct req *r, struct err *e)
     }
     reply_location(r, "/v1/signing-keys/%s", k.kid);
     return reply_json(r, 201, body);
+}
+
+int api_signing_keys_get(struct req *r, struct err *e)
+{
+    struct signing_key k;
+    int found = signing_get(r->tenant, r->arena, req_param(r, "kid"), &k, e);
+    if (found != 1) {
+        return found == 0 ? no_key(e) : -1;
+    }
+    return reply_json(r, 200, signing_key_json(r->arena, &k));
 }
 
 int api_signing_keys_revoke(struct req *r, struct err *e)

@@ -4,8 +4,6 @@
 #include "api/problem.h"
 #include "api/routes.h"
 
-#define BATCH_MAX 100
-
 int api_members_list(struct req *r, struct err *e)
 {
     struct conversation c;

@@ -5,7 +5,6 @@
 #include "core/metrics.h"
 
 #define DATA_MAX 32768
-#define METADATA_MAX 16384
 #define HISTORY_LIMIT 50
 #define HISTORY_BYTES 1048576
 
@@ -122,17 +121,6 @@ static int reply_message(struct req *r, int status, const struct entry *en)
     return reply_bytes(r, status, "application/json", body, len);
 }
 
-/* A repeated client_msg_id is answered with what was stored the first time. */
-static int reply_duplicate(struct req *r, const struct append *row, struct err *e)
-{
-    struct entry stored;
-    int found = entries_get(r->tenant, r->arena, &row->entry.conv, &row->entry.mid, &stored, e);
-    if (found < 0) {
-        return -1;
-    }
-    return reply_message(r, 200, found == 1 ? &stored : &row->entry);
-}
-
 int api_messages_send(struct req *r, struct err *e)
 {
     struct conv_id conv;
@@ -148,7 +136,7 @@ int api_messages_send(struct req *r, struct err *e)
     if (conv_append(r, &row, e) < 0) {
         return -1;
     }
-    return row.status == APPEND_DUPLICATE ? reply_duplicate(r, &row, e) : reply_message(r, 201, &row.entry);
+    return reply_message(r, row.status == APPEND_DUPLICATE ? 200 : 201, &row.entry);
 }
 
 /* ---- history ---- */

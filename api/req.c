@@ -62,6 +62,28 @@ int req_if_match(const struct req *r, int64_t *version_r, struct err *e)
     return 0;
 }
 
+int req_check_version(const struct req *r, int64_t version, struct err *e)
+{
+    int64_t wanted;
+    if (req_if_match(r, &wanted, e) < 0) {
+        return -1;
+    }
+    return wanted == 0 || wanted == version ? 0 : stale(e);
+}
+
+#define OVERTAKEN_MAX 20
+bool req_overtaken(const struct req *r, int attempt, struct err *e)
+{
+    if (e->code != ERR_VERSION_MISMATCH || r->headers.if_match != NULL) {
+        return false;
+    }
+    if (attempt >= OVERTAKEN_MAX) {
+        err_set(e, ERR_BUSY, "Many changes of this resource arrive at once; try again.");
+        return false;
+    }
+    return true;
+}
+
 bool req_is_user(const struct req *r)
 {
     return r->caller == CALLER_USER;

@@ -61,6 +61,8 @@ struct reply {
 struct route;
 struct operation;
 
+#define BATCH_MAX 100 /* items of a batch */
+
 struct req {
     struct arena *arena;
     /* From the listener. */
@@ -104,6 +106,11 @@ int req_param_user(const struct req *r, const char *name, struct user_id *id_r, 
 int64_t req_time(const json_t *object, const char *name);
 /* The version named by If-Match ("17", or "17.4" where the tag says more): 0 when there is none or it is "*". -1 ERR_VERSION_MISMATCH when it can match nothing. */
 int req_if_match(const struct req *r, int64_t *version_r, struct err *e) __attribute__((warn_unused_result));
+/* 0 when If-Match allows a change of the resource at `version`, else -1 ERR_VERSION_MISMATCH. */
+int req_check_version(const struct req *r, int64_t version, struct err *e) __attribute__((warn_unused_result));
+/* After a change failed with *e: true when somebody overtook it and it is to be made again on the newer state. False: *e is the answer (ERR_BUSY after many
+ * attempts: without If-Match the caller cannot be at fault). */
+bool req_overtaken(const struct req *r, int attempt, struct err *e);
 bool req_is_user(const struct req *r);
 
 /* Checks what a merge patch has left against x-writable of the specification ("UserFields"); -1 ERR_VALIDATION_FAILED with the report attached. */

@@ -150,7 +150,9 @@ static int check_rate(struct req *r, struct err *e)
 static bool is_type(const char *header, const char *type)
 {
     size_t len = strlen(type);
-    return strncasecmp(header, type, len) == 0 && (header[len] == '\0' || header[len] == ';' || header[len] == ' ');
+    const char *charset = strcasestr(header, "charset=");
+    bool utf8 = charset == NULL || strncasecmp(charset + 8 + (charset[8] == '"'), "utf-8", 5) == 0;
+    return utf8 && strncasecmp(header, type, len) == 0 && (header[len] == '\0' || header[len] == ';' || header[len] == ' ');
 }
 
 static int check_announced(struct req *r, int64_t length, struct err *e)
@@ -286,6 +288,9 @@ static int head(struct req *r, int64_t length, struct err *e)
     if (r->reply.status != 0) {
         complete(r); /* OPTIONS */
         return 0;
+    }
+    if (r->headers.if_match != NULL && (strcmp(r->method, "PUT") == 0 || strcmp(r->method, "POST") == 0)) {
+        return err_set(e, ERR_BAD_REQUEST, "If-Match is for PATCH and DELETE; it would be ignored here.");
     }
     if (check_storage(r, e) < 0 || auth_check(r, e) < 0 || check_rate(r, e) < 0 || check_announced(r, length, e) < 0) {
         return -1;

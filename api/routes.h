@@ -33,6 +33,7 @@
     R("apiKeys.rotate",         POST,   "/v1/api-keys/{key_id}/rotations",                 BOTH,   K,    KEYS_WRITE,     CALL,  CORE,     api_keys_rotate) \
     R("signingKeys.list",       GET,    "/v1/signing-keys",                                BOTH,   K,    KEYS_READ,      CALL,  CORE,     api_signing_keys_list) \
     R("signingKeys.create",     POST,   "/v1/signing-keys",                                BOTH,   K,    KEYS_WRITE,     CALL,  CORE,     api_signing_keys_create) \
+    R("signingKeys.get",        GET,    "/v1/signing-keys/{kid}",                          BOTH,   K,    KEYS_READ,      CALL,  CORE,     api_signing_keys_get) \
     R("signingKeys.revoke",     DELETE, "/v1/signing-keys/{kid}",                          BOTH,   K,    KEYS_WRITE,     CALL,  CORE,     api_signing_keys_revoke) \
     R("apps.jwks",              GET,    "/v1/apps/{app_id}/jwks.json",                     BOTH,   NONE, NONE,           CALL,  CORE,     api_apps_jwks) \
     R("tokens.mint",            POST,   "/v1/tokens",                                      BOTH,   K,    TOKENS_WRITE,   CALL,  CORE,     api_tokens_mint) \

@@ -40,8 +40,8 @@ int api_tokens_mint(struct req *r, struct err *e)
     char *text, when[CLOCK_TEXT_MAX];
     int64_t exp_ms;
     uint32_t ttl = (uint32_t)json_int(r->body, "ttl_seconds", tenant_token_ttl_seconds(r->tenant));
-    if (user_to_mint_for(r, &user, e) < 0 || tokens_mint(r->tenant, r->arena, &user.id, ttl, json_str(r->body, "device_id", NULL),
-                                                         json_str(r->body, "scope", NULL), &text, &exp_ms, e) < 0) {
+    if (user_to_mint_for(r, &user, e) < 0 ||
+        tokens_mint(r->tenant, r->arena, &user.id, ttl, json_str(r->body, "device_id", NULL), &text, &exp_ms, e) < 0) {
         return -1;
     }
     json_t *body =
@@ -91,7 +91,7 @@ static int issued_before(struct req *r, int64_t *ms_r, struct err *e)
     if (ms > now + 1000) {
         return err_at(e, ERR_VALIDATION_FAILED, "/issued_before", "It must not lie in the future.");
     }
-    *ms_r = ms != 0 ? ms : now;
+    *ms_r = json_object_get(r->body, "issued_before") == NULL ? now : ms > 0 ? ms : 1; /* 0 is "none" in the row */
     return 0;
 }
 

@@ -6,9 +6,6 @@
 #include "core/clock.h"
 #include "storage/presence.h"
 
-#define METADATA_MAX 16384
-#define BATCH_MAX 100
-
 static int no_user(struct err *e)
 {
     return err_set(e, ERR_NOT_FOUND, "There is no such user in this app.");
@@ -195,13 +192,9 @@ static json_t *writable(struct req *r, const struct user *u)
 
 static int patch_user(struct req *r, struct user *u, struct err *e)
 {
-    int64_t version;
     json_t *v = writable(r, u);
-    if (req_if_match(r, &version, e) < 0) {
+    if (req_check_version(r, u->version, e) < 0) {
         return -1;
-    }
-    if (version != 0 && version != u->version) {
-        return err_set(e, ERR_VERSION_MISMATCH, "The user is at version %lld.", (long long)u->version);
     }
     json_merge_patch(v, r->body);
     if (req_check(r, "UserFields", v, e) < 0 || req_check_size(r, json_object_get(v, "metadata"), METADATA_MAX, "/metadata", e) < 0) {
@@ -218,8 +211,7 @@ static int patch_user(struct req *r, struct user *u, struct err *e)
     return done == 1 ? 0 : done == 0 ? no_user(e) : -1;
 }
 
-/* A patch that somebody overtook is made again on the newer row, unless If-Match forbids it. */
-#define OVERTAKEN_MAX 5
+/* A patch that somebody overtook is made again on the newer row. */
 static int patch_until_done(struct req *r, const struct user_id *id, struct err *e)
 {
     struct user u;
@@ -231,7 +223,7 @@ static int patch_until_done(struct req *r, const struct user_id *id, struct err 
         if (patch_user(r, &u, e) == 0) {
             break;
         }
-        if (e->code != ERR_VERSION_MISMATCH || r->headers.if_match != NULL || attempt >= OVERTAKEN_MAX) {
+        if (!req_overtaken(r, attempt, e)) {
             return -1;
         }
     }

@@ -191,7 +191,7 @@ static bool well_formed(const char *s, size_t max, const char *others, size_t *l
 int user_id_parse(const char *s, struct user_id *id_r)
 {
     size_t n;
-    if (!well_formed(s, USER_ID_MAX, "@._:-", &n)) {
+    if (!well_formed(s, USER_ID_MAX, "@._:-", &n) || strcmp(s, ".") == 0 || strcmp(s, "..") == 0) { /* no URL path keeps these two */
         return -1;
     }
     memset(id_r, 0, sizeof(*id_r));

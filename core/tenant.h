@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define METADATA_MAX 16384 /* bytes of a metadata object as JSON, the same for all apps */
+
 struct tenant;
 
 const struct app_id *tenant_app(const struct tenant *t);

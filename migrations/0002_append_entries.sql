@@ -69,8 +69,10 @@ begin
         end if;
     end if;
     if p_kind = 5 then
-        if not p_trusted and me.role <> 'owner' and p_body->'members' @> '[{"role": "owner"}]' then
-            return 6;                                        -- only an owner makes owners
+        if not p_trusted and exists (select 1 from jsonb_array_elements(p_body->'members') m
+                                     where role_perms(p_app, c.kind, m->>'role') & ~me.perms <> 0
+                                        or m->>'role' = 'owner' and me.role <> 'owner') then
+            return 6;                                        -- nobody grants what he does not hold
         end if;
         return join_check(p_app, p_conv, c.kind, p_body, c.member_count, p_limit);
     elsif p_kind in (6, 7) then
@@ -83,6 +85,9 @@ begin
             return 12;
         elsif not p_trusted and me.role <> 'owner' and (it.role = 'owner' or p_kind = 7 and p_body->>'role' = 'owner') then
             return 6;                                        -- only an owner removes, demotes or makes an owner
+        elsif not p_trusted and target <> p_sender and it.perms & ~me.perms <> 0
+              or not p_trusted and p_kind = 7 and role_perms(p_app, c.kind, p_body->>'role') & ~me.perms <> 0 then
+            return 6;                                        -- nobody governs who holds more, or grants what he does not hold
         elsif it.role = 'owner' and c.created_by is not null and c.member_count > 1
               and not exists (select 1 from members where app_id = p_app and conversation_id = p_conv and role = 'owner' and left_seq is null
                               and user_id <> target) then

@@ -259,7 +259,7 @@ void keeper_stop(void (*done)(void *arg))
 static void say(struct buf *verbose, const char *name, bool ok, const char *why)
 {
     if (verbose != NULL) {
-        buf_addf(verbose, "%s %s\n", name, ok ? "ok" : why);
+        buf_addf(verbose, "[%c]%s %s\n", ok ? '+' : '-', name, ok ? "ok" : why);
     }
 }
 

@@ -119,17 +119,26 @@ int apikeys_get(const struct tenant *t, struct arena *a, const struct key_id *id
     return pg_query(t, PG_APIKEYS_GET, &q, &rows, e) < 0 ? -1 : one(&rows, k_r);
 }
 
-int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const char *name, const json_t *cidrs,
-                   int64_t expires_ms, struct apikey *k_r, struct err *e)
+int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const struct apikey_change *c, struct apikey *k_r,
+                   struct err *e)
 {
     struct pg_args q = {.arena = a};
     struct pg_rows rows;
     pg_uuid(&q, id->b);
-    pg_text(&q, name);
-    pg_json(&q, cidrs);
-    pg_bool(&q, expires_ms >= 0);
-    pg_time(&q, expires_ms > 0 ? expires_ms : 0);
-    return pg_query(t, PG_APIKEYS_UPDATE, &q, &rows, e) < 0 ? -1 : one(&rows, k_r);
+    pg_text(&q, c->name);
+    pg_json(&q, c->cidrs);
+    pg_bool(&q, c->set_expiry);
+    pg_time(&q, c->expires_ms);
+    pg_bigint(&q, c->expected_version);
+    if (pg_query(t, PG_APIKEYS_UPDATE, &q, &rows, e) < 0) {
+        return -1;
+    }
+    if (rows.n > 0 || c->expected_version == 0) {
+        return one(&rows, k_r);
+    }
+    struct apikey now;
+    int found = apikeys_get(t, a, id, &now, e);
+    return found == 1 ? err_set(e, ERR_VERSION_MISMATCH, "The key has changed meanwhile; read it again and repeat the change.") : found;
 }
 
 int apikeys_rotate(const struct tenant *t, struct arena *a, const struct key_id *id, const struct apikey_secret *s, int overlap_seconds,

@@ -40,10 +40,17 @@ int apikeys_list(const struct tenant *t, struct arena *a, int64_t after_ms, cons
                  int *count_r, struct err *e) __attribute__((warn_unused_result));
 int apikeys_get(const struct tenant *t, struct arena *a, const struct key_id *id, struct apikey *k_r, struct err *e)
     __attribute__((warn_unused_result)); /* 1 0 -1 */
-/* name/cidrs NULL = keep; expires_ms: -1 keep, 0 none. 1 0 -1. */
-int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const char *name, const json_t *cidrs,
-                   int64_t expires_ms, struct apikey *k_r, struct err *e) __attribute__((warn_unused_result));
-/* Adds a secret and lets the older ones expire after overlap_seconds (those that end sooner keep their end). 1 0 -1. */
+struct apikey_change {
+    const char *name;    /* NULL = keep */
+    const json_t *cidrs; /* NULL = keep */
+    bool set_expiry;
+    int64_t expires_ms;       /* 0 = none */
+    int64_t expected_version; /* 0 = any */
+};
+/* 1 done, 0 no such key, -1 (ERR_VERSION_MISMATCH when stale). */
+int apikeys_update(const struct tenant *t, struct arena *a, const struct key_id *id, const struct apikey_change *c, struct apikey *k_r,
+                   struct err *e) __attribute__((warn_unused_result));
+/* Adds a secret and lets the one before expire after overlap_seconds (or sooner, when it was to); still older ones end now. 1 0 -1. */
 int apikeys_rotate(const struct tenant *t, struct arena *a, const struct key_id *id, const struct apikey_secret *s, int overlap_seconds,
                    struct apikey *k_r, struct err *e) __attribute__((warn_unused_result));
 int apikeys_revoke(const struct tenant *t, struct arena *a, const struct key_id *id, struct err *e)

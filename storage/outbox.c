@@ -11,12 +11,12 @@
 #define DEADLOCK_TRIES 5
 
 /* HMAC over parts that are each preceded by their length, so that no two lists of parts give the same bytes. */
-static void hash_mid(const struct tenant *t, const struct conv_id *conv, const char *sender, const char *client_msg_id,
-                     struct msg_id *mid_r)
+static void hash_mid(const struct tenant *t, const struct conv_id *conv, enum entry_kind kind, const char *sender,
+                     const char *client_msg_id, struct msg_id *mid_r)
 {
     uint8_t text[4 + 16 + 1 + USER_ID_MAX + 1 + CLIENT_MSG_ID_MAX], hash[SHA256_LEN];
     size_t n = 0, sender_len = strlen(sender), client_len = strlen(client_msg_id);
-    memcpy(text, "mid1", 4);
+    memcpy(text, kind == ENTRY_MESSAGE ? "mid1" : "ctl1", 4); /* the ids of messages and of changes to groups do not meet */
     memcpy(text + 4, conv->b, 16);
     n = 20;
     text[n++] = (uint8_t)sender_len;
@@ -39,7 +39,7 @@ void outbox_row(const struct tenant *t, struct append *row, const struct conv_id
     if (client_msg_id[0] == '\0') {
         row->entry.mid = msg_id_new();
     } else {
-        hash_mid(t, conv, sender->s, client_msg_id, &row->entry.mid);
+        hash_mid(t, conv, kind, sender->s, client_msg_id, &row->entry.mid);
     }
 }
 

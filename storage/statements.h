@@ -30,7 +30,8 @@
 #define SQL_MEMBER "m.user_id, m.role, m.perms, m.joined_at, m.joined_seq, m.left_seq, m.muted_until, w.delivered_seq, w.read_seq"
 
 /* ---- shared parts ---- */
-#define SQL_STRINGS(p) "array(select jsonb_array_elements_text(" p "::jsonb))"
+/* What is no array counts as an empty one: the sub-select may be computed although a case around it decides otherwise. */
+#define SQL_STRINGS(p) "array(select jsonb_array_elements_text(case when jsonb_typeof(" p "::jsonb) = 'array' then " p "::jsonb else '[]' end))"
 /* JSON null = any origin; SQL null = keep. $2… as in apps.c. */
 #define SQL_APPS_UPDATE \
     "update apps set name = coalesce($2::text, name), status = coalesce($3::text, status), " \
@@ -117,11 +118,13 @@
     S(APIKEYS_UPDATE, TENANT, WRITE, \
       "update api_keys k set name = coalesce($3::text, name), cidrs = case when $4::jsonb is null then cidrs else " SQL_STRINGS("$4") " end, " \
       " expires_at = case when $5::bool then $6::timestamptz else expires_at end, version = version + 1 " \
-      " where k.app_id = $1::uuid and k.key_id = $2::uuid returning " SQL_APIKEY(SQL_LAST4)) \
+      " where k.app_id = $1::uuid and k.key_id = $2::uuid and ($7::bigint = 0 or version = $7) returning " SQL_APIKEY(SQL_LAST4)) \
     S(APIKEYS_ROTATE, TENANT, WRITE, \
       "with k as (update api_keys set version = version + 1 where app_id = $1::uuid and key_id = $2::uuid and revoked_at is null returning *), " \
       "gone as (delete from api_secrets s using k where s.app_id = k.app_id and s.key_id = k.key_id and s.expires_at <= now_ms()), " \
-      "old as (update api_secrets s set expires_at = least(s.expires_at, now_ms() + make_interval(secs => $6::int)) from k " \
+      "last as (select s.public_id from api_secrets s join k on s.app_id = k.app_id and s.key_id = k.key_id order by s.created_at desc limit 1), " \
+      "old as (update api_secrets s set expires_at = case when s.public_id = (select public_id from last) " \
+      "  then least(s.expires_at, now_ms() + make_interval(secs => $6::int)) else now_ms() end from k " \
       "  where s.app_id = k.app_id and s.key_id = k.key_id and (s.expires_at is null or s.expires_at > now_ms())), " \
       "fresh as (insert into api_secrets (app_id, public_id, key_id, sha256, last4) select app_id, $3::text, key_id, $4::bytea, $5::text from k) " \
       "select " SQL_APIKEY("$5::text") " from k") \

@@ -319,7 +319,7 @@ static int newest_secret(const struct tenant *t, struct arena *a, struct signing
     return err_set(e, ERR_NOT_FOUND, "The app has no active HS256 signing key; make one with POST /v1/signing-keys.");
 }
 
-static int check_wish(uint32_t ttl_seconds, const char *device, const char *scope, struct err *e)
+static int check_wish(uint32_t ttl_seconds, const char *device, struct err *e)
 {
     struct device_id id;
     if (ttl_seconds > TOKEN_TTL_MAX_SECONDS) {
@@ -327,9 +327,6 @@ static int check_wish(uint32_t ttl_seconds, const char *device, const char *scop
     }
     if (device != NULL && device[0] != '\0' && device_id_parse(device, &id) < 0) {
         return err_at(e, ERR_VALIDATION_FAILED, "/device_id", "It must be 1 to %d of A-Z a-z 0-9 . _ -.", DEVICE_ID_MAX);
-    }
-    if (scope != NULL && strlen(scope) > JWS_SCOPE_MAX) {
-        return err_at(e, ERR_VALIDATION_FAILED, "/scope", "It must be at most %d bytes long.", JWS_SCOPE_MAX);
     }
     return 0;
 }
@@ -341,22 +338,22 @@ static uint32_t life(const struct tenant *t, uint32_t ttl_seconds)
 }
 
 int tokens_mint(const struct tenant *t, struct arena *a, const struct user_id *user, uint32_t ttl_seconds, const char *device,
-                const char *scope, char **text_r, int64_t *exp_ms_r, struct err *e)
+                char **text_r, int64_t *exp_ms_r, struct err *e)
 {
     struct signing_key k;
     uint8_t jti[16], *secret;
     size_t len;
     char app[ID_TEXT_MAX];
-    if (check_wish(ttl_seconds, device, scope, e) < 0 || newest_secret(t, a, &k, e) < 0 ||
+    if (check_wish(ttl_seconds, device, e) < 0 || newest_secret(t, a, &k, e) < 0 ||
         signing_keys_open(a, tenant_app(t), &k, &secret, &len, e) < 0) {
         return -1;
     }
     int64_t now_ms = clock_wall_ms(), exp = now_ms / 1000 + life(t, ttl_seconds);
     crypto_random(jti, sizeof(jti));
-    json_t *claims = json_own(
-        a, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s*, s:s*}", "iss", k.issuer, "aud", app_id_print(tenant_app(t), app), "sub",
-                     user->s, "exp", (json_int_t)exp, "iat", (json_int_t)(now_ms / 1000), "iat_ms", (json_int_t)now_ms, "jti",
-                     crypto_base64url(a, jti, sizeof(jti)), "device", device != NULL && device[0] != '\0' ? device : NULL, "scope", scope));
+    json_t *claims =
+        json_own(a, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s*}", "iss", k.issuer, "aud", app_id_print(tenant_app(t), app), "sub",
+                              user->s, "exp", (json_int_t)exp, "iat", (json_int_t)(now_ms / 1000), "iat_ms", (json_int_t)now_ms, "jti",
+                              crypto_base64url(a, jti, sizeof(jti)), "device", device != NULL && device[0] != '\0' ? device : NULL));
     char *text = jws_sign(a, k.kid, secret, len, claims, e);
     crypto_wipe(secret, len);
     if (text == NULL) {

@@ -40,10 +40,10 @@ int tokens_verify(struct arena *a, const char *text, struct token *token_r, stru
 /* The claims of a token as JSON, verified or not, or NULL when it cannot be read at all; for introspection. */
 json_t *tokens_claims(struct arena *a, const char *text);
 
-/* Mints one with the app's newest active HS256 key. ttl_seconds 0 = the app's default; device NULL or "" = none; scope NULL = none. -1: VALIDATION_FAILED,
+/* Mints one with the app's newest active HS256 key. ttl_seconds 0 = the app's default; device NULL or "" = none. -1: VALIDATION_FAILED,
  * NOT_FOUND (no active HS256 key), INTERNAL, STORAGE_UNAVAILABLE. */
 int tokens_mint(const struct tenant *t, struct arena *a, const struct user_id *user, uint32_t ttl_seconds, const char *device,
-                const char *scope, char **text_r, int64_t *exp_ms_r, struct err *e) __attribute__((warn_unused_result));
+                char **text_r, int64_t *exp_ms_r, struct err *e) __attribute__((warn_unused_result));
 
 /* Forgets cached verdicts and signing keys of an app (user NULL; all zero bits: of every app), or the verdicts of one user. */
 void tokens_invalidate(const struct app_id *app, const struct user_id *user);

@@ -111,13 +111,21 @@ static void test_apikeys(void **state)
     assert_true(m[0].secret_expires_ms > clock_wall_ms() + 3500000 && m[0].secret_expires_ms < clock_wall_ms() + 3700000);
     OK(apikeys_match(platform_get(), arena, id2, &m, &n, &error));
     assert_true(m[0].secret_expires_ms == 0);
+    assert_int_equal(apikeys_update(t, arena, &k.id,
+                                    &(struct apikey_change){.name = "renamed",
+                                                            .cidrs = json_own(arena, json_pack("[s]", "10.0.0.0/8")),
+                                                            .set_expiry = true,
+                                                            .expires_ms = 1900000000000},
+                                    &got, &error),
+                     1);
     assert_int_equal(
-        apikeys_update(t, arena, &k.id, "renamed", json_own(arena, json_pack("[s]", "10.0.0.0/8")), 1900000000000, &got, &error), 1);
+        apikeys_update(t, arena, &k.id, &(struct apikey_change){.name = "x", .expected_version = got.version + 1}, &got, &error), -1);
+    assert_int_equal(error.code, ERR_VERSION_MISMATCH);
     assert_string_equal(got.name, "renamed");
     assert_true(got.expires_ms == 1900000000000 && json_array_size(got.cidrs) == 1);
-    assert_int_equal(apikeys_update(t, arena, &k.id, NULL, NULL, -1, &got, &error), 1);
+    assert_int_equal(apikeys_update(t, arena, &k.id, &(struct apikey_change){0}, &got, &error), 1);
     assert_true(got.expires_ms == 1900000000000);
-    assert_int_equal(apikeys_update(t, arena, &k.id, NULL, NULL, 0, &got, &error), 1);
+    assert_int_equal(apikeys_update(t, arena, &k.id, &(struct apikey_change){.set_expiry = true}, &got, &error), 1);
     assert_true(got.expires_ms == 0 && json_array_size(got.cidrs) == 1);
     OK(apikeys_touch(t, arena, &k.id, &error));
     assert_int_equal(apikeys_get(t, arena, &k.id, &got, &error), 1);

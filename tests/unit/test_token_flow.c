@@ -164,7 +164,7 @@ static char *mint(void)
     int64_t exp_ms;
     struct user_id alice = {"alice"};
     struct err e = {0};
-    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 3600, "phone", "chat", &text, &exp_ms, &e), 0);
+    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 3600, "phone", &text, &exp_ms, &e), 0);
     assert_true(exp_ms == stage.wall / 1000 * 1000 + 3600000);
     return text;
 }
@@ -215,16 +215,16 @@ static void minting_has_bounds(void **state)
     int64_t exp_ms;
     struct user_id alice = {"alice"};
     struct err e = {0};
-    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 86401, NULL, NULL, &text, &exp_ms, &e), -1);
+    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 86401, NULL, &text, &exp_ms, &e), -1);
     assert_string_equal(e.pointer, "/ttl_seconds");
-    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 60, "a phone", NULL, &text, &exp_ms, &e), -1);
+    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 60, "a phone", &text, &exp_ms, &e), -1);
     assert_string_equal(e.pointer, "/device_id");
-    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 86400, "", NULL, &text, &exp_ms, &e), 0);
+    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 86400, "", &text, &exp_ms, &e), 0);
     expect(text, ERR_OK);
-    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 0, NULL, NULL, &text, &exp_ms, &e), 0);
+    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 0, NULL, &text, &exp_ms, &e), 0);
     assert_true(exp_ms == ISSUED + 3600000);
     stage.no_key = true;
-    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 60, NULL, NULL, &text, &exp_ms, &e), -1);
+    assert_int_equal(flow_tokens_mint(stage.tenant, a, &alice, 60, NULL, &text, &exp_ms, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
@@ -384,7 +384,7 @@ static void many_tokens(void **state)
         char *text;
         int64_t exp_ms;
         struct token t;
-        assert_int_equal(flow_tokens_mint(stage.tenant, own, &alice, 60, NULL, NULL, &text, &exp_ms, &e), 0);
+        assert_int_equal(flow_tokens_mint(stage.tenant, own, &alice, 60, NULL, &text, &exp_ms, &e), 0);
         assert_int_equal(flow_tokens_verify(own, text, &t, NULL, &e), 0);
         later(i % 100 == 0);
         arena_free(&own);
