@@ -218,7 +218,7 @@ describe('users', () => {
     assert.equal(set.status, 200, set.text);
     assert.equal(set.body.name, 'Alice A.');
     assertProblem(await me('PATCH', '/v1/me', { role: 'admin' }), 'validation_failed', { pointer: '/role' });
-    assertProblem(await me('GET', '/v1/users'), 'invalid_api_key');
+    assertProblem(await me('GET', '/v1/users'), 'insufficient_scope');
     assertProblem(await app.api('GET', '/v1/me'), 'invalid_token');
     assertProblem(await call(base, null, 'GET', '/v1/me'), 'missing_credentials');
   });
