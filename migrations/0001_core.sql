@@ -242,7 +242,7 @@ grant select, insert, update, delete on devices to parley_api, parley_gateway;
 grant delete on marks to parley_api, parley_gateway;
 grant select on entries to parley_api, parley_gateway, parley_archiver;
 grant select, insert, update on leases to parley_api, parley_gateway, parley_archiver;
-grant delete on leases to parley_api;
+grant delete on leases to parley_api, parley_gateway;
 
 grant select on roles, heads, members, conversations to parley_writer;
 grant select (app_id, user_id, deactivated_at) on users to parley_writer;

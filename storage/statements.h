@@ -145,6 +145,7 @@
       "u as (update signing_keys s set revoked_at = now_ms() from n where s.app_id = $1 and s.kid = $2 and n.mine = 1 and n.active > 1 returning 1) " \
       "select n.mine, (select count(*) from u) from n") \
     S(SIGNING_REVOKE_TOKEN, TENANT, WRITE, \
+      "with gone as (delete from revoked_tokens where app_id = $1::uuid and expires_at < now_ms()) " \
       "insert into revoked_tokens as r (app_id, jti, expires_at) values ($1::uuid, $2::text, $3::timestamptz) " \
       " on conflict (app_id, jti) do update set expires_at = greatest(r.expires_at, excluded.expires_at)") \
     S(SIGNING_TOKEN_REVOKED, TENANT, READ, "select 1 from revoked_tokens where app_id = $1::uuid and jti = $2::text") \
@@ -267,6 +268,7 @@
       " where l.state = 'live' returning beat") \
     S(LEASE_LIST, OPEN, READ, "select node_id, kind, state, address, beat, bus_lost from leases where state = 'live' order by node_id") \
     S(LEASE_CLOSE, OPEN, WRITE, \
+      "with gone as (delete from leases where state = 'closed' and beat_at < now_ms() - interval '1 day') " \
       "update leases set state = 'closed' where node_id = $1::text and state = 'live' and ($2::bigint < 0 or beat = $2) returning 1")
 
 /* clang-format on */

@@ -219,7 +219,7 @@ describe('users', () => {
     assert.equal(set.body.name, 'Alice A.');
     assertProblem(await me('PATCH', '/v1/me', { role: 'admin' }), 'validation_failed', { pointer: '/role' });
     assertProblem(await me('GET', '/v1/users'), 'insufficient_scope');
-    assertProblem(await app.api('GET', '/v1/me'), 'invalid_token');
+    assertProblem(await app.api('GET', '/v1/me'), 'insufficient_scope');
     assertProblem(await call(base, null, 'GET', '/v1/me'), 'missing_credentials');
   });
 });
