@@ -100,7 +100,12 @@ static int take_seats(struct session *s, const struct membership *m, int n, stru
                                    .delivered_seq = m[i].me.delivered_seq,
                                    .read_seq = m[i].me.read_seq,
                                    .last_seq = m[i].conversation.last_seq,
+                                   .members_seq = m[i].conversation.members_seq,
                                    .member_count = m[i].conversation.member_count};
+        if (hub_start_is_old(s->user->app, &m[i].conversation.id, &start)) {
+            members_check(s->user->app, &s->user->id, &m[i].conversation.id);
+            continue;
+        }
         struct seat *seat = hub_seat_add(s, &m[i].conversation.id, &start, &is_fresh);
         if (seat != NULL) {
             pages_add(s, seat);

@@ -218,6 +218,7 @@ static struct hub_conv *conv_new(struct hub_app *app, const struct conv_id *id, 
     c->app = app;
     c->id = *id;
     c->last_seq = start->last_seq;
+    c->members_seq = start->members_seq;
     c->member_count = start->member_count;
     hub_app_ref(app);
     table_put(&convs, hash_conv(&app->id, id), c);
@@ -317,6 +318,12 @@ struct seat *hub_seat_find(const struct session *s, const struct conv_id *id)
         seat = seat->next_of_member;
     }
     return seat;
+}
+
+bool hub_start_is_old(const struct hub_app *app, const struct conv_id *id, const struct seat_start *start)
+{
+    const struct hub_conv *c = hub_conv_find(&app->id, id);
+    return c != NULL && start->last_seq < c->members_seq;
 }
 
 struct seat *hub_seat_add(struct session *s, const struct conv_id *id, const struct seat_start *start, bool *fresh_r)

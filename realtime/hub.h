@@ -59,7 +59,8 @@ struct early {
 struct hub_conv {
     struct hub_app *app;
     struct conv_id id;
-    int64_t last_seq; /* every entry up to here has been delivered to the seats that are not behind */
+    int64_t last_seq;    /* every entry up to here has been delivered to the seats that are not behind */
+    int64_t members_seq; /* the last change of members that is known here */
     struct seat **seats;
     uint32_t seat_count, seat_room;
     int member_count;    /* of the whole conversation, about */
@@ -116,8 +117,11 @@ struct seat_start {
     int64_t joined_seq, left_seq;
     int64_t delivered_seq, read_seq; /* marks; the seat gets what is above the larger of joined_seq and delivered_seq */
     int64_t last_seq;                /* of the conversation: where it stands if this is its first seat here */
+    int64_t members_seq;             /* of the conversation: its last change of members */
     int member_count;
 };
+/* Members have changed here since `start` was read: it must not be used, but read again. */
+bool hub_start_is_old(const struct hub_app *app, const struct conv_id *id, const struct seat_start *start);
 /* Adds s to a conversation; NULL when it sits there already. *fresh_r: it is the conversation's first seat. */
 struct seat *hub_seat_add(struct session *s, const struct conv_id *id, const struct seat_start *start, bool *fresh_r);
 struct seat *hub_seat_find(const struct session *s, const struct conv_id *id);

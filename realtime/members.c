@@ -105,17 +105,20 @@ static void check_one(const struct tenant *t, struct arena *a, struct check *k)
     struct conversation c = {0};
     struct member m = {0};
     k->found = groups_get(t, a, &k->conv, &c, &e);
-    if (k->found == 1) {
-        k->found = groups_member(t, a, &k->conv, &k->user, &m, &e);
+    if (k->found != 1) {
+        k->start.last_seq = INT64_MAX; /* nothing follows a deletion */
+        return;
     }
-    if (k->found == 1) {
-        k->start = (struct seat_start){.joined_seq = m.joined_seq,
-                                       .left_seq = m.left_seq,
-                                       .delivered_seq = m.delivered_seq,
-                                       .read_seq = m.read_seq,
-                                       .last_seq = c.last_seq,
-                                       .member_count = c.member_count};
-        k->added = m.left_seq == 0 ? added_payload(t, a, &c) : NULL;
+    k->found = groups_member(t, a, &k->conv, &k->user, &m, &e);
+    k->start = (struct seat_start){.joined_seq = m.joined_seq,
+                                   .left_seq = m.left_seq,
+                                   .delivered_seq = m.delivered_seq,
+                                   .read_seq = m.read_seq,
+                                   .last_seq = c.last_seq,
+                                   .members_seq = c.members_seq,
+                                   .member_count = c.member_count};
+    if (k->found == 1 && m.left_seq == 0) {
+        k->added = added_payload(t, a, &c);
     }
 }
 
@@ -162,7 +165,7 @@ static void apply_check(const struct check *k)
     if (u == NULL) {
         return;
     }
-    if (k->found < 0) {
+    if (k->found < 0 || hub_start_is_old(k->app, &k->conv, &k->start)) {
         members_check(k->app, &k->user, &k->conv);
     } else if (k->found == 1 && k->start.left_seq == 0) {
         enter(u, k);
@@ -291,11 +294,23 @@ static void one_leaves(struct hub_app *app, const struct entry *en, const json_t
     }
 }
 
+/* Whatever was read before this entry and comes back after it is old: hub_start_is_old(). */
+static void note_change(const struct hub_app *app, const struct entry *en)
+{
+    struct hub_conv *c = hub_conv_find(&app->id, &en->conv);
+    bool changes = en->kind == ENTRY_GROUP_CREATED || en->kind == ENTRY_GROUP_DELETED || en->kind == ENTRY_MEMBER_JOINED ||
+                   en->kind == ENTRY_MEMBER_LEFT;
+    if (c != NULL && changes && en->seq > c->members_seq) {
+        c->members_seq = en->seq;
+    }
+}
+
 void members_apply(struct hub_app *app, const struct entry *en)
 {
     struct err e = {0};
     struct arena *a = arena_new("control entry");
     const json_t *body = json_read(a, en->body, en->body_len, &e);
+    note_change(app, en);
     if (en->kind == ENTRY_GROUP_DELETED) {
         all_leave(app, &en->conv, en->seq);
     } else if (en->kind == ENTRY_MEMBER_LEFT) {
