@@ -342,6 +342,7 @@ struct seat *hub_seat_add(struct session *s, const struct conv_id *id, const str
     struct seat *seat = hub_seat_find(s, id);
     if (seat != NULL) {
         seat->sent = larger(seat->sent, start->joined_seq);
+        runs_raise(&seat->delivered, start->joined_seq);
         return NULL;
     }
     seat = need(calloc(1, sizeof(*seat)));

@@ -122,7 +122,7 @@ struct seat_start {
 };
 /* Members have changed here since `start` was read: it must not be used, but read again. */
 bool hub_start_is_old(const struct hub_app *app, const struct conv_id *id, const struct seat_start *start);
-/* Adds s to a conversation; NULL when it sits there already. *fresh_r: it is the conversation's first seat. */
+/* Adds s to a conversation; NULL when it sits there already: then only what is above joined_seq is still sent. *fresh_r: it is the conversation's first seat. */
 struct seat *hub_seat_add(struct session *s, const struct conv_id *id, const struct seat_start *start, bool *fresh_r);
 struct seat *hub_seat_find(const struct session *s, const struct conv_id *id);
 /* True: it was the last one and the conversation has gone. */

@@ -142,14 +142,13 @@ static void enter(struct hub_user *u, const struct check *k)
             continue;
         }
         struct seat *seat = hub_seat_add(s, &k->conv, &k->start, &fresh);
-        if (seat == NULL) {
-            continue;
-        }
         if (!was_member) {
             session_emit(s, EV_CONVERSATION_ADDED, k->added, strlen(k->added));
         }
         seated = true;
-        pages_add(s, seat);
+        if (seat != NULL) {
+            pages_add(s, seat);
+        }
         if (fresh) {
             catchup_attach(u->app, &k->conv, 1);
         }
