@@ -129,15 +129,104 @@ int writer_waiting(void)
 }
 
 /* What was stored is delivered here first. A conversation that nobody here sits in may still concern users of this node. */
-static void deliver(struct write *w)
+static void deliver(struct hub_app *app, const struct entry *en)
 {
-    const struct entry *en = &w->row.entry;
-    if (en->kind != ENTRY_MESSAGE && hub_conv_find(&w->row.app, &en->conv) == NULL) {
-        members_apply(w->app, en);
+    if (en->kind != ENTRY_MESSAGE && hub_conv_find(&app->id, &en->conv) == NULL) {
+        members_apply(app, en);
     } else {
-        catchup_entry(&w->row.app, en, "local");
+        catchup_entry(&app->id, en, "local");
     }
 }
+
+static struct bus_item item_of(const struct app_id *app, const struct entry *en)
+{
+    return (struct bus_item){.kind = BUS_ENTRY, .app = *app, .conv = en->conv, .entry = *en};
+}
+
+/* ---- repeats ---- */
+
+/* Rows that were stored before this batch are fanned out as they are in the log, whatever the repeat says: that heals a fan-out which was lost. */
+struct repeat {
+    struct hub_app *app; /* one reference */
+    struct tenant *tenant;
+    struct entry entry; /* in: conv, mid */
+    int found;
+};
+struct repeats {
+    struct arena *arena;
+    struct repeat *rows;
+    int n;
+};
+
+static void read_repeats(void *arg)
+{
+    struct repeats *r = arg;
+    for (int i = 0; i < r->n; i++) {
+        struct err e = {0};
+        struct repeat *row = &r->rows[i];
+        struct conv_id conv = row->entry.conv;
+        struct msg_id mid = row->entry.mid;
+        row->found = entries_get(row->tenant, r->arena, &conv, &mid, &row->entry, &e);
+    }
+}
+
+static void fan_out_repeats(void *arg)
+{
+    struct repeats *r = arg;
+    struct bus_item *items = arena_array(r->arena, (size_t)r->n, sizeof(*items));
+    int n = 0;
+    for (int i = 0; i < r->n; i++) {
+        struct repeat *row = &r->rows[i];
+        if (row->found == 1) {
+            deliver(row->app, &row->entry);
+            items[n++] = item_of(&row->app->id, &row->entry);
+        }
+    }
+    peers_fan_out(items, n);
+    for (int i = 0; i < r->n; i++) {
+        tenant_unref(r->rows[i].tenant);
+        hub_app_unref(r->rows[i].app);
+    }
+    struct arena *a = r->arena;
+    arena_free(&a);
+}
+
+/* The batch's row `at` repeats another one of the same batch. */
+static bool is_folded(const struct batch *b, int at)
+{
+    const struct entry *en = &b->writes[at]->row.entry;
+    for (int i = 0; i < at; i++) {
+        const struct entry *other = &b->writes[i]->row.entry;
+        if (other->seq == en->seq && conv_id_equal(&other->conv, &en->conv) && msg_id_equal(&other->mid, &en->mid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take_repeats(const struct batch *b)
+{
+    struct repeats *r = NULL;
+    for (int i = 0; i < b->n; i++) {
+        struct write *w = b->writes[i];
+        if (w->row.status != APPEND_DUPLICATE || is_folded(b, i)) {
+            continue;
+        }
+        if (r == NULL) {
+            struct arena *a = arena_new("repeats");
+            r = arena_alloc(a, sizeof(*r));
+            r->arena = a;
+            r->rows = arena_array(a, (size_t)(b->n - i), sizeof(*r->rows));
+        }
+        hub_app_ref(w->app);
+        r->rows[r->n++] = (struct repeat){.app = w->app, .tenant = tenant_ref(w->app->tenant), .entry = w->row.entry};
+    }
+    if (r != NULL) {
+        loop_work(read_repeats, fan_out_repeats, r);
+    }
+}
+
+/* ---- outcomes ---- */
 
 static bool stored(const struct write *w)
 {
@@ -165,12 +254,13 @@ static void batch_done(void *arg)
     int n = 0;
     for (int i = 0; i < b->n; i++) {
         struct write *w = b->writes[i];
-        if (stored(w)) {
-            deliver(w);
-            items[n++] = (struct bus_item){.kind = BUS_ENTRY, .app = w->row.app, .conv = w->row.entry.conv, .entry = w->row.entry};
+        if (w->row.status == APPEND_WRITTEN) {
+            deliver(w->app, &w->row.entry);
+            items[n++] = item_of(&w->row.app, &w->row.entry);
         }
     }
     peers_fan_out(items, n); /* copies what it sends: the bodies end with done() */
+    take_repeats(b);
     for (int i = 0; i < b->n; i++) {
         finish_row(b->writes[i]);
     }

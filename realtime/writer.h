@@ -2,7 +2,8 @@
  *
  * Rows of a conversation are committed in the order of writer_put(). Rows whose conversation is locked by another gateway go, with all later rows of that
  * conversation, to a second thread that waits for the lock. A batch of unknown outcome, or one that storage did not take, is sent again as it is until it is
- * known: then done() is called on the loop thread for each row, in order, one turn a batch, and the batch's entries go to other nodes in one call. */
+ * known: then done() is called on the loop thread for each row, in order, one turn a batch, and the batch's entries go to other nodes in one call. What a row
+ * repeats is read from the log and goes out behind them. */
 #ifndef REALTIME_WRITER_H
 #define REALTIME_WRITER_H
 
@@ -12,7 +13,7 @@
 struct write {
     struct append row;             /* outbox_row(); its body lives until done() has returned */
     struct hub_app *app;           /* one reference while it is queued */
-    void (*done)(struct write *w); /* row.status and row.entry are set; called after the entry's local delivery */
+    void (*done)(struct write *w); /* row.status and row.entry are set; called after the local delivery of what was written */
     /* the writer's own */
     struct write *next;
     struct write_conv *conv;

@@ -48,6 +48,23 @@ describe('messages', () => {
     }
   });
 
+  test('with one client_msg_id and different words show everywhere the words that were stored', async () => {
+    const group = await app.group(['alice', 'bob']);
+    const clients = await Promise.all([at(1, 'alice'), at(2, 'alice'), at(1, 'bob'), at(2, 'bob')]);
+    for (let i = 0; i < 40; i++) {
+      const acks = await Promise.all(clients.slice(0, 2).map((c, n) =>
+        c.send('message.send', { conversation_id: group.id, client_msg_id: `words-${i}`, text: `${i} at ${n + 1}` })));
+      assert.ok(acks.every((a) => a.ok), JSON.stringify(acks));
+    }
+    await Promise.all(clients.map((c) => until(() => seqs(c, group.id).length >= 40, { ...SLOW, what: '40 messages' })));
+    await sleep(200);
+    const stored = (await app.api('GET', `/v1/conversations/${group.id}/messages?limit=100`)).body.data.filter((m) => m.text).sort((x, y) => x.seq - y.seq);
+    for (const c of clients) {
+      assert.deepEqual(texts(c, group.id), stored.map((m) => m.text));
+      assert.deepEqual(seqs(c, group.id), stored.map((m) => m.seq), 'each once');
+    }
+  });
+
   test('of a new direct conversation reach a peer on the other gateway', async () => {
     const [a, d] = await Promise.all([at(1, 'alice'), at(2, 'dave')]);
     const ack = await a.send('message.send', { to: 'dave', text: 'first words' });
