@@ -13,16 +13,17 @@
 #define SEATS_PER_JOB 16
 #define BACKLOG_MAX 262144 /* bytes the transport still has to take before the next page is read */
 #define LOOK_AGAIN_MS 50
-#define ACK_PATIENCE_MS 5000  /* without any progress of a client that acknowledges */
-#define FIRST_PATIENCE_MS 300 /* until it is known that a client does */
+#define ACK_PATIENCE_MS 5000   /* without any progress of a client that acknowledges */
+#define FIRST_PATIENCE_MS 3000 /* until it is known whether a client does: longer than the round trip of a bad link */
 #define RETRY_MS 1000
-#define KEEP_MS 30000 /* the last page's ack ids */
-#define GIVEN_MAX 256 /* a page's ack ids are remembered until the next page */
+#define KEEP_MS 30000 /* ack ids, after the last sign of a client */
+#define GIVEN_MAX 256 /* runs that are remembered, whatever page they belong to: acks may come later than the next page goes */
 
+/* Entries of one conversation that followed each other: the number of each is behind its ack id. */
 struct given {
     struct conv_id conv;
-    int64_t ack_id, seq;
-    bool acked;
+    int64_t first, seq; /* the first one's number and its place in the log */
+    int count;
 };
 
 struct pages {
@@ -30,10 +31,13 @@ struct pages {
     struct seat *first, **end; /* seats that are behind */
     struct loop_timer timer;
     bool reading;
+    bool silent;            /* the client has not acknowledged a page in time: no waiting for acks */
     int64_t waits_since_ms; /* for acks */
-    int64_t next_ack;
-    int given, open; /* ack ids of this page, and those not acknowledged */
-    struct given acks[GIVEN_MAX];
+    int64_t numbered;       /* entries that have got a number */
+    int64_t page_first;     /* the number of this page's first one */
+    int open, unacked;      /* messages not acknowledged: of this page, of all */
+    uint32_t given;
+    struct given runs[GIVEN_MAX]; /* a ring */
 };
 
 static void go_on(struct pages *p);
@@ -89,15 +93,22 @@ static void page_work(void *arg)
     }
 }
 
+/* Every entry takes a number, so that runs are long; only messages ask for an ack. */
 static int64_t give_ack(struct pages *p, const struct entry *en)
 {
-    if (en->kind != ENTRY_MESSAGE || p->given == GIVEN_MAX) {
+    struct given *run = &p->runs[(p->given - 1) % GIVEN_MAX];
+    int64_t number = ++p->numbered & (FANOUT_ACK_MAX >> 1);
+    if (p->given == 0 || run->seq + run->count != en->seq || run->first + run->count != number || !conv_id_equal(&run->conv, &en->conv)) {
+        run = &p->runs[p->given++ % GIVEN_MAX];
+        *run = (struct given){.conv = en->conv, .first = number, .seq = en->seq};
+    }
+    run->count++;
+    if (en->kind != ENTRY_MESSAGE) {
         return -1;
     }
-    int64_t id = (++p->next_ack & (FANOUT_ACK_MAX >> 1)) * 2 + 1;
-    p->acks[p->given++] = (struct given){.conv = en->conv, .ack_id = id, .seq = en->seq};
     p->open++;
-    return id;
+    p->unacked++;
+    return number * 2 + 1;
 }
 
 /* The seat has got everything up to its limit, or what is left of it is not in the log. */
@@ -123,7 +134,8 @@ static void page_done(void *arg)
     struct pages *p = s == NULL ? NULL : s->pages;
     if (p != NULL) {
         p->reading = false;
-        p->given = p->open = 0;
+        p->open = 0;
+        p->page_first = p->numbered + 1;
         for (int i = 0; i < r->n && r->ok; i++) {
             send_part(p, &r->parts[i]);
         }
@@ -183,15 +195,18 @@ static void drop_finished(struct pages *p)
 }
 
 /* How long to wait before the next page is read; 0 = not at all. */
-static int64_t patience(const struct pages *p)
+static int64_t patience(struct pages *p)
 {
     const struct session *s = p->session;
     if (conn_backlog(s->conn) > BACKLOG_MAX) {
         return LOOK_AGAIN_MS;
     }
-    int64_t waited = loop_now_ms() - p->waits_since_ms;
-    int64_t limit = s->acks ? ACK_PATIENCE_MS : FIRST_PATIENCE_MS;
-    return p->open > 0 && waited < limit ? LOOK_AGAIN_MS : 0;
+    if (p->open == 0 || (p->silent && !s->acks)) {
+        return 0;
+    }
+    int64_t left = p->waits_since_ms + (s->acks ? ACK_PATIENCE_MS : FIRST_PATIENCE_MS) - loop_now_ms();
+    p->silent = left <= 0 && !s->acks;
+    return left > 0 ? left : 0;
 }
 
 static void go_on(struct pages *p)
@@ -202,7 +217,7 @@ static void go_on(struct pages *p)
     loop_timer_stop(&p->timer);
     drop_finished(p);
     if (p->first == NULL) {
-        if (p->open == 0 || loop_now_ms() - p->waits_since_ms >= KEEP_MS) {
+        if (p->unacked <= 0 || loop_now_ms() - p->waits_since_ms >= KEEP_MS) {
             pages_free(p->session);
         } else {
             loop_timer_start(&p->timer, KEEP_MS, on_timer);
@@ -261,17 +276,28 @@ void pages_remove(struct seat *seat)
     }
 }
 
+static const struct given *run_of(const struct pages *p, int64_t number)
+{
+    for (uint32_t i = 1; i <= GIVEN_MAX && i <= p->given; i++) {
+        const struct given *run = &p->runs[(p->given - i) % GIVEN_MAX];
+        if (number >= run->first && number < run->first + run->count) {
+            return run;
+        }
+    }
+    return NULL;
+}
+
 int pages_ack_find(struct session *s, int64_t ack_id, struct conv_id *conv_r, int64_t *seq_r)
 {
     struct pages *p = s->pages;
-    int64_t at = p == NULL || p->given == 0 ? -1 : (ack_id - p->acks[0].ack_id) / 2; /* ids of a page follow each other */
-    if (at < 0 || at >= p->given || p->acks[at].ack_id != ack_id || p->acks[at].acked) {
+    const struct given *run = p == NULL || ack_id < 0 || ack_id % 2 == 0 ? NULL : run_of(p, ack_id / 2);
+    if (run == NULL) {
         return 0;
     }
-    *conv_r = p->acks[at].conv;
-    *seq_r = p->acks[at].seq;
-    p->acks[at].acked = true;
-    p->open--;
+    *conv_r = run->conv;
+    *seq_r = run->seq + ack_id / 2 - run->first;
+    p->unacked--;
+    p->open -= p->open > 0 && ack_id / 2 >= p->page_first;
     p->waits_since_ms = loop_now_ms();
     return 1;
 }

@@ -55,6 +55,21 @@ describe('the watermark of a device', () => {
     assert.deepEqual(texts(third, group.id), []);
   });
 
+  test('moves by acks that come later than the next page goes', async () => {
+    const group = await app.group(['alice', 'bob']);
+    for (let i = 0; i < 450; i += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, n) => app.api('POST', `/v1/conversations/${group.id}/messages`, { sender_id: 'alice', text: String(i + n) })));
+    }
+    const far = await device(false);
+    far.socket.on('message.new', (m, ack) => setTimeout(ack, 700)); // a long way
+    await until(() => texts(far, group.id).length === 450, { timeout: 15000, what: 'all pages' });
+    await sleep(2500);
+    await far.close();
+    const again = await device(true);
+    await sleep(1000);
+    assert.deepEqual(texts(again, group.id), []);
+  });
+
   test('passes entries that ask for no ack with the message behind them, and moves by receipt.delivered', async () => {
     const group = await app.group(['alice', 'bob']);
     const a = await at(1, 'alice');
