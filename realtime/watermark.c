@@ -69,9 +69,15 @@ static struct mark *mark_of(struct seat *seat)
     return m;
 }
 
+/* Of several connections of one device the slowest counts. */
 void watermark_moved(struct seat *seat)
 {
-    mark_of(seat)->delivered_seq = seat->delivered.upto;
+    int64_t upto = seat->delivered.upto;
+    for (const struct seat *other = seat->member->seats; other != NULL; other = other->next_of_member) {
+        bool same = strcmp(other->session->device.s, seat->session->device.s) == 0;
+        upto = same && other->delivered.upto < upto ? other->delivered.upto : upto;
+    }
+    mark_of(seat)->delivered_seq = upto;
 }
 
 void watermark_read(struct seat *seat, int64_t seq)

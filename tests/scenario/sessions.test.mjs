@@ -55,6 +55,18 @@ describe('the watermark of a device', () => {
     assert.deepEqual(texts(third, group.id), []);
   });
 
+  test('waits for the slower one of two connections', async () => {
+    const group = await app.group(['alice', 'bob']);
+    const [a, quick, slow] = [await at(1, 'alice'), await device(true), await device(false)];
+    await a.send('message.send', { conversation_id: group.id, text: 'to both' });
+    await Promise.all([quick, slow].map((c) => c.wait('message.new', (m) => m.text === 'to both')));
+    await sleep(1500);
+    slow.socket.io.engine.close();
+    await quick.close();
+    const again = await device(true);
+    await again.wait('message.new', (m) => m.text === 'to both');
+  });
+
   test('moves by acks that come later than the next page goes', async () => {
     const group = await app.group(['alice', 'bob']);
     for (let i = 0; i < 450; i += 50) {
