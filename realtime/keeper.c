@@ -225,7 +225,7 @@ static void on_beat(struct loop_timer *t)
     b->check_schema = !schema_ok || beats++ % SCHEMA_EVERY == 0;
     b->bus_lost = !peers_up() || bus_failures() != told_failures;
     in_flight = true;
-    loop_work(beat_work, beat_done, b);
+    loop_work_urgent(beat_work, beat_done, b);
 }
 
 void keeper_start(void)
@@ -252,7 +252,7 @@ void keeper_stop(void (*done)(void *arg))
     stopping = true;
     stopped = done;
     if (!in_flight) { /* else beat_done() comes back here: a beat after the end would open the lease again */
-        loop_work(leave_work, done, NULL);
+        loop_work_urgent(leave_work, done, NULL);
     }
 }
 

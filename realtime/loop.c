@@ -30,16 +30,19 @@ static struct {
     uv_timer_t tick;
     uv_prepare_t turn;
     pthread_mutex_t lock;
-    pthread_cond_t more;
-    struct jobs todo, posted; /* under the lock */
-    bool stopping;            /* under the lock */
-    pthread_t threads[WORKERS_MAX];
-    int workers;
+    struct todo {
+        struct jobs jobs;
+        pthread_cond_t more;
+    } todo, urgent;     /* under the lock */
+    struct jobs posted; /* under the lock */
+    bool stopping;      /* under the lock */
+    pthread_t threads[WORKERS_MAX + 1];
+    int threads_count;
     atomic_int pending;
     struct loop_timer slots[SLOTS]; /* heads of rings */
     int64_t ticked;                 /* the last tick served */
     uint64_t turn_ns, idle_ns;      /* when the last turn ended, idle time until then */
-} l = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+} l = {.lock = PTHREAD_MUTEX_INITIALIZER, .todo.more = PTHREAD_COND_INITIALIZER, .urgent.more = PTHREAD_COND_INITIALIZER};
 
 static void jobs_init(struct jobs *q)
 {
@@ -78,22 +81,22 @@ static void post(struct job *j)
     pthread_mutex_unlock(&l.lock);
 }
 
-static void *worker(void *unused)
+static void *worker(void *arg)
 {
-    (void)unused;
+    struct todo *todo = arg;
     pthread_mutex_lock(&l.lock);
     for (;;) {
-        struct job *j = l.todo.first;
+        struct job *j = todo->jobs.first;
         if (j == NULL) {
             if (l.stopping) {
                 break;
             }
-            pthread_cond_wait(&l.more, &l.lock);
+            pthread_cond_wait(&todo->more, &l.lock);
             continue;
         }
-        l.todo.first = j->next;
-        if (l.todo.first == NULL) {
-            l.todo.last = &l.todo.first;
+        todo->jobs.first = j->next;
+        if (todo->jobs.first == NULL) {
+            todo->jobs.last = &todo->jobs.first;
         }
         pthread_mutex_unlock(&l.lock);
         j->work(j->arg);
@@ -104,14 +107,23 @@ static void *worker(void *unused)
     return NULL;
 }
 
-void loop_work(void (*work)(void *arg), void (*done)(void *arg), void *arg)
+static void hand_over(struct todo *todo, struct job *j)
 {
-    struct job *j = job_new(work, done, arg);
     atomic_fetch_add(&l.pending, 1);
     pthread_mutex_lock(&l.lock);
-    jobs_add(&l.todo, j);
-    pthread_cond_signal(&l.more);
+    jobs_add(&todo->jobs, j);
+    pthread_cond_signal(&todo->more);
     pthread_mutex_unlock(&l.lock);
+}
+
+void loop_work(void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+    hand_over(&l.todo, job_new(work, done, arg));
+}
+
+void loop_work_urgent(void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+    hand_over(&l.urgent, job_new(work, done, arg));
 }
 
 int loop_work_pending(void)
@@ -233,11 +245,18 @@ static void on_turn(uv_prepare_t *unused)
     l.idle_ns = idle;
 }
 
+static void start_thread(struct todo *todo)
+{
+    int failed = pthread_create(&l.threads[l.threads_count++], NULL, worker, todo);
+    assert(failed == 0);
+}
+
 void loop_init(uv_loop_t *loop, int workers)
 {
     l.loop = loop;
     l.stopping = false;
-    jobs_init(&l.todo);
+    jobs_init(&l.todo.jobs);
+    jobs_init(&l.urgent.jobs);
     jobs_init(&l.posted);
     uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
     uv_async_init(loop, &l.wake, run_posted);
@@ -252,10 +271,9 @@ void loop_init(uv_loop_t *loop, int workers)
     l.turn_ns = uv_hrtime();
     l.idle_ns = 0;
     uv_prepare_start(&l.turn, on_turn);
-    l.workers = workers < WORKERS_MAX ? workers : WORKERS_MAX;
-    for (int i = 0; i < l.workers; i++) {
-        int failed = pthread_create(&l.threads[i], NULL, worker, NULL);
-        assert(failed == 0);
+    start_thread(&l.urgent);
+    for (int i = 0; i < workers && i < WORKERS_MAX; i++) {
+        start_thread(&l.todo);
     }
 }
 
@@ -263,12 +281,12 @@ void loop_stop(void)
 {
     pthread_mutex_lock(&l.lock);
     l.stopping = true;
-    pthread_cond_broadcast(&l.more);
+    pthread_cond_broadcast(&l.todo.more);
+    pthread_cond_broadcast(&l.urgent.more);
     pthread_mutex_unlock(&l.lock);
-    for (int i = 0; i < l.workers; i++) {
-        pthread_join(l.threads[i], NULL);
+    while (l.threads_count > 0) {
+        pthread_join(l.threads[--l.threads_count], NULL);
     }
-    l.workers = 0;
     run_posted(NULL);
     uv_close((uv_handle_t *)&l.wake, NULL);
     uv_close((uv_handle_t *)&l.tick, NULL);

@@ -20,6 +20,9 @@ extern struct node node;
 /* Runs work(arg) on a worker thread, where storage may block, then done(arg) on the loop thread. Never fails; order is not kept. At most WORKERS at once. */
 void loop_work(void (*work)(void *arg), void (*done)(void *arg), void *arg);
 
+/* The same on a thread that serves nothing else: for what must not wait behind the work of users. It must be short. */
+void loop_work_urgent(void (*work)(void *arg), void (*done)(void *arg), void *arg);
+
 /* Work handed over and not done yet: drain waits for 0. */
 int loop_work_pending(void);
 

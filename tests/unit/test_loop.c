@@ -62,6 +62,38 @@ static void workers(void **state)
     assert_int_equal(loop_work_pending(), 0);
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void wait_at_gate(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+}
+
+static int urgent_done;
+
+static void on_urgent(void *arg)
+{
+    (void)arg;
+    urgent_done++;
+}
+
+static void urgent_work_waits_for_no_worker(void **state)
+{
+    (void)state;
+    done_count = 0;
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < JOBS; i++) {
+        loop_work(wait_at_gate, done, NULL);
+    }
+    loop_work_urgent(work, on_urgent, NULL);
+    run_until(&urgent_done, 1);
+    assert_int_equal(done_count, 0);
+    pthread_mutex_unlock(&gate);
+    run_until(&done_count, JOBS);
+}
+
 static int posted;
 
 static void on_post(void *arg)
@@ -164,11 +196,8 @@ static void a_long_timer_goes_round(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(workers),
-        cmocka_unit_test(posting_keeps_order),
-        cmocka_unit_test(timers),
-        cmocka_unit_test(a_timer_stops_its_neighbour),
-        cmocka_unit_test(a_long_timer_goes_round),
+        cmocka_unit_test(workers), cmocka_unit_test(urgent_work_waits_for_no_worker), cmocka_unit_test(posting_keeps_order),
+        cmocka_unit_test(timers),  cmocka_unit_test(a_timer_stops_its_neighbour),     cmocka_unit_test(a_long_timer_goes_round),
     };
     return cmocka_run_group_tests_name("loop", tests, setup, teardown);
 }
