@@ -141,7 +141,7 @@ void ev_history_get(struct op *op)
         return;
     }
     window_from_hub(op, w);
-    op_run(op, steps, OP_DEADLINE_MS);
+    op_run_in_turn(op, steps, OP_DEADLINE_MS);
 }
 
 /* ---- sync ---- */
@@ -285,5 +285,5 @@ void ev_sync(struct op *op)
         window_from_hub(op, w);
         s->cursors[s->n++] = json_integer_value(seq);
     }
-    op_run(op, steps, OP_DEADLINE_MS);
+    op_run_in_turn(op, steps, OP_DEADLINE_MS);
 }

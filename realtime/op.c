@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#define WAITING_MAX 64 /* of one session, behind the one that runs */
+
 struct op *op_new(struct session *s, enum rt_event ev, json_t *payload, int64_t ack_id)
 {
     struct arena *a = arena_new("event");
@@ -73,13 +75,21 @@ static void answer(struct op *op, const char *text)
     op->answered = true;
 }
 
+static void next_turn(struct session *s);
+
 static void finish(struct op *op)
 {
+    struct conn *c = conn_get(op->conn);
+    struct session *s = c == NULL ? NULL : conn_user(c);
+    bool had_turn = s != NULL && s->turn == op;
     loop_timer_stop(&op->deadline);
     answer(op, op->result == STEP_FAIL ? op_error_text(op->arena, &op->err, op->retry_after_ms) : success_text(op));
     hub_app_unref(op->app);
     struct arena *a = op->arena;
     arena_free(&a); /* the op with it */
+    if (had_turn) {
+        next_turn(s);
+    }
 }
 
 static void on_deadline(struct loop_timer *t)
@@ -130,12 +140,70 @@ void op_resume(struct op *op, enum step_result r)
     proceed(op);
 }
 
-void op_run(struct op *op, const struct op_step *steps, int64_t deadline_ms)
+static void prepare(struct op *op, const struct op_step *steps, int64_t deadline_ms)
 {
     if (deadline_ms > 0) {
         loop_timer_start(&op->deadline, deadline_ms, on_deadline);
     }
     op->step = steps - 1;
     op->result = STEP_NEXT;
+}
+
+void op_run(struct op *op, const struct op_step *steps, int64_t deadline_ms)
+{
+    prepare(op, steps, deadline_ms);
     proceed(op);
+}
+
+/* ---- one at a time ---- */
+
+static void drop(struct op *op)
+{
+    op->result = STEP_FAIL;
+    finish(op);
+}
+
+static void next_turn(struct session *s)
+{
+    struct op *op = s->queue;
+    while (op != NULL && op->answered) { /* its deadline has passed */
+        s->queue = op->next;
+        drop(op);
+        op = s->queue;
+    }
+    s->turn = op;
+    if (op != NULL) {
+        s->queue = op->next;
+        proceed(op);
+    }
+}
+
+void op_run_in_turn(struct op *op, const struct op_step *steps, int64_t deadline_ms)
+{
+    struct session *s = op_session(op);
+    struct op **end = &s->queue;
+    int waiting = 0;
+    for (; *end != NULL; end = &(*end)->next) {
+        waiting++;
+    }
+    prepare(op, steps, deadline_ms);
+    if (waiting >= WAITING_MAX) {
+        op->retry_after_ms = 1000;
+        err_set(&op->err, ERR_BUSY, "Too many requests of this connection wait; send the next ones when these are answered.");
+        drop(op);
+        return;
+    }
+    *end = op;
+    if (s->turn == NULL) {
+        next_turn(s);
+    }
+}
+
+void op_drop_waiting(struct session *s)
+{
+    while (s->queue != NULL) {
+        struct op *op = s->queue;
+        s->queue = op->next;
+        drop(op);
+    }
 }

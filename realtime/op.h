@@ -41,6 +41,7 @@ struct op {
     struct err err;
     int64_t retry_after_ms; /* STEP_FAIL: 0 = does not say */
     /* op.c's own */
+    struct op *next; /* waits its turn */
     const struct op_step *step;
     enum step_result result;
     bool answered;
@@ -53,6 +54,9 @@ struct op *op_new(struct session *s, enum rt_event ev, json_t *payload, int64_t 
 /* Runs the steps (the last one is {0}; running off the end is STEP_DONE) and frees the op. After deadline_ms without an answer it is answered with
  * upstream_timeout and goes on unheard; 0 = no deadline: for writes, whose answer waits for the commit. */
 void op_run(struct op *op, const struct op_step *steps, int64_t deadline_ms);
+/* The same for what reads much: one op of a session at a time, the others in order; too many are refused with busy. */
+void op_run_in_turn(struct op *op, const struct op_step *steps, int64_t deadline_ms);
+void op_drop_waiting(struct session *s); /* the session has ended */
 void op_resume(struct op *op, enum step_result r);
 
 struct session *op_session(const struct op *op); /* NULL: gone, or not ready any more */

@@ -7,6 +7,7 @@
 #include "realtime/keeper.h"
 #include "realtime/members.h"
 #include "realtime/online.h"
+#include "realtime/op.h"
 #include "realtime/pages.h"
 #include "realtime/peers.h"
 #include "realtime/spec.h"
@@ -98,6 +99,7 @@ void session_closed(struct conn *c, const char *reason)
     conn_set_user(c, NULL);
     s->state = SESSION_ENDING;
     loop_timer_stop(&s->expiry);
+    op_drop_waiting(s);
     watch_remove_all(s);
     if (s->user != NULL) {
         struct hub_user *u = s->user;

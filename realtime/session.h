@@ -28,6 +28,7 @@ enum session_state {
     SESSION_ENDING /* refused, disconnected or closed: nothing is sent any more */
 };
 
+struct op;      /* an event in flight: op.h */
 struct pages;   /* what was missed and is being sent: catchup.c */
 struct watcher; /* whose presence it wants: online.c */
 
@@ -47,6 +48,7 @@ struct session {
     struct rate_bucket events;
     struct pages *pages;
     struct watcher *watching;
+    struct op *turn, *queue; /* op_run_in_turn(): the one that runs, and those that wait */
 };
 
 /* Emits, unless it is ending. */

@@ -118,6 +118,29 @@ describe('sync', () => {
     assert.equal((await a.send('sync', { conversations: { [group.id]: -1 } })).error.code, 'validation_failed');
   });
 
+  test('of one user, asked for without end, keeps neither others nor the gateway waiting', async () => {
+    const [foreign, ready] = [await app.group(['carol', 'dave']), new URL('/readyz', stack.endpoints.metrics[1])];
+    const digits = '0123456789abcdefghjkmnpqrstvwxyz';
+    const unknown = () => Object.fromEntries(Array.from({ length: 200 }, () =>
+      [foreign.id.slice(0, -10) + Array.from({ length: 10 }, () => digits[Math.floor(Math.random() * 32)]).join(''), 0]));
+    const flood = await Promise.all(Array.from({ length: 5 }, () => at(1, 'alice', { transports: ['websocket'] })));
+    const acks = flood.flatMap((c) => Array.from({ length: 190 }, () => c.send('sync', { conversations: unknown() }, 60000).catch((e) => e)));
+    const token = await app.token('bob');
+    await sleep(300);
+    for (let i = 0; i < 5; i++) {
+      const begun = Date.now();
+      const b = await connect(urls[0], token);
+      assert.equal((await b.send('history.get', { conversation_id: (await app.group(['bob'])).id })).ok, true);
+      assert.ok(Date.now() - begun < 2500, `another user waited ${Date.now() - begun} ms`);
+      assert.equal((await fetch(ready)).status, 200);
+      await b.close();
+      await sleep(500);
+    }
+    const answers = await Promise.all(acks);
+    assert.ok(answers.every((a) => a.ok || a.error?.retryable), JSON.stringify(answers.find((a) => !a.ok && !a.error?.retryable)));
+    assert.ok(answers.filter((a) => a.ok).length >= 5 * 60);
+  });
+
   test('of a group that was left ends where the user left', async () => {
     const group = await app.group(['alice', 'bob']);
     const [a, b] = await Promise.all([at(1, 'alice'), at(2, 'bob')]);
