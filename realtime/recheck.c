@@ -68,7 +68,6 @@ static bool judge(const struct verdict *v)
     if (s == NULL) {
         return true;
     }
-    s->rechecking = false;
     switch (v->err.code) {
     case ERR_OK:
         hub_app_set_tenant(s->user->app, v->tenant);
@@ -115,8 +114,9 @@ static void start(struct loop_timer *t)
     j->arena = a;
     while (count > 0 && j->n < PER_JOB) {
         struct conn_ref ref = queue[--count];
-        const struct session *s = session_of(ref);
+        struct session *s = session_of(ref);
         if (s != NULL) {
+            s->rechecking = false; /* what is revoked from now on wants a later verification */
             j->verdicts[j->n++] = (struct verdict){.conn = ref, .token = arena_strdup(a, s->token)};
         }
     }

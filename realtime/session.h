@@ -43,7 +43,7 @@ struct session {
     struct loop_timer expiry;
     struct seat *seats;
     bool again; /* memberships changed while they were being read */
-    bool rechecking;
+    bool rechecking; /* waits to have its token verified again */
     bool acks; /* has acknowledged something: no transport proof any more */
     struct rate_bucket events;
     struct pages *pages;
