@@ -16,6 +16,7 @@ void members_leave(struct hub_member *m, int64_t left_seq);
 
 /* Compares all conversations of a user with what storage says; paced, for after a doubt. */
 void members_reload(struct hub_user *u);
+void members_reload_all(void); /* of everybody who has a connection */
 
 /* Removes a seat with everything that hangs on it. True: the conversation has gone from this node (the caller detaches it). */
 bool members_unseat(struct seat *seat);

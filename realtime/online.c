@@ -69,10 +69,10 @@ struct claim_job {
     struct presence now[BATCH];
     bool changed[BATCH];
     int n;
-    bool ok, leaving;
-    void (*done)(void *arg);
+    bool ok, leaving, refreshes;
 };
-static int jobs;
+static int jobs, refreshes; /* under way; of those, of online_refresh() */
+static void (*refreshed)(void);
 static void (*stopped)(void *arg);
 static bool ended; /* online_stop() has been called */
 
@@ -108,7 +108,9 @@ static void left(struct hub_app *app, const struct user_id *id)
 static void claim_done(void *arg)
 {
     struct claim_job *j = arg;
+    bool last = j->refreshes && refreshes == 1;
     jobs--;
+    refreshes -= j->refreshes;
     for (int i = 0; i < j->n; i++) {
         if (j->ok && j->changed[i]) {
             const char *payload = online_payload(j->arena, &j->now[i]);
@@ -122,6 +124,9 @@ static void claim_done(void *arg)
     hub_app_unref(j->app);
     arena_free(&j->arena);
     free(j);
+    if (last) {
+        refreshed();
+    }
     if (stopped != NULL && jobs == 0) {
         void (*done)(void *arg) = stopped;
         stopped = NULL;
@@ -212,8 +217,15 @@ static struct loop_timer timer, expiry;
 static size_t cursor;
 static int ticks;
 
+static void refresh_start(struct claim_job *j, bool counts)
+{
+    j->refreshes = counts;
+    refreshes += counts;
+    job_start(j);
+}
+
 /* Users of the next `slots` places of the hub's table. One that moves meanwhile is met in the next round: a lease lasts three. */
-static void refresh_slots(size_t slots)
+static void refresh_slots(size_t slots, bool counts)
 {
     size_t stop = cursor + slots;
     struct claim_job *j = NULL;
@@ -222,7 +234,7 @@ static void refresh_slots(size_t slots)
             continue;
         }
         if (j != NULL && (j->app != u->app || j->n == BATCH)) {
-            job_start(j);
+            refresh_start(j, counts);
             j = NULL;
         }
         j = j != NULL ? j : job_new(u->app);
@@ -230,15 +242,19 @@ static void refresh_slots(size_t slots)
         add_claim(j, u);
     }
     if (j != NULL) {
-        job_start(j);
+        refresh_start(j, counts);
     }
 }
 
-void online_refresh(void)
+void online_refresh(void (*done)(void))
 {
     cursor = 0;
-    refresh_slots(hub_user_slots());
+    refreshed = done;
+    refresh_slots(hub_user_slots(), true);
     cursor = 0;
+    if (refreshes == 0) {
+        done();
+    }
 }
 
 static void renew_watches(void);
@@ -249,7 +265,7 @@ static void on_tick(struct loop_timer *t)
     if (cursor >= size) {
         cursor = 0;
     }
-    refresh_slots(size / TICKS_PER_ROUND + 1);
+    refresh_slots(size / TICKS_PER_ROUND + 1, false);
     if (++ticks % 600 == 0) {
         renew_watches();
     }

@@ -13,7 +13,7 @@ void online_gone(struct hub_user *u); /* the last session has ended: begins the 
 /* A node that was silent for NODE_DEAD_MS was closed: its claims end within a lease of its last sign; then those who watch its users here are told. */
 #define NODE_DEAD_MS 5000
 void online_node_died(void);
-void online_refresh(void); /* all claims anew: Redis may have lost them */
+void online_refresh(void (*done)(void)); /* all claims anew: Redis may have lost them. done() follows */
 /* At the end: gives all users back. done(NULL) follows. */
 void online_stop(void (*done)(void *arg));
 

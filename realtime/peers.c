@@ -102,18 +102,13 @@ static void on_doubt(const char *why, void *ctx)
     (void)ctx;
     size_t at = 0;
     catchup_all(why, true);
-    for (struct hub_user *u = hub_user_next(&at); u != NULL; u = hub_user_next(&at)) {
-        if (u->sessions != NULL) {
-            members_reload(u);
-        }
-    }
-    at = 0;
+    /* In this order: who enters a conversation after the claims are back is told over the bus, who did before is found. */
+    online_refresh(members_reload_all);
     for (struct hub_app *app = hub_app_next(&at); app != NULL; app = hub_app_next(&at)) {
         registry_invalidate(&app->id);
         tokens_invalidate(&app->id, NULL);
     }
     session_recheck(NULL, NULL);
-    online_refresh();
 }
 
 static void on_state(bool is_up, void *ctx)

@@ -132,3 +132,13 @@ void members_reload(struct hub_user *u)
         start_next(NULL);
     }
 }
+
+void members_reload_all(void)
+{
+    size_t at = 0;
+    for (struct hub_user *u = hub_user_next(&at); u != NULL; u = hub_user_next(&at)) {
+        if (u->sessions != NULL) {
+            members_reload(u);
+        }
+    }
+}
