@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "realtime/catchup.h"
 #include "realtime/loop.h"
+#include "realtime/members.h"
 #include "realtime/online.h"
 #include "realtime/peers.h"
 #include "storage/leases.h"
@@ -173,6 +174,7 @@ static void look_at_others(const struct beat *b)
     forget_closed();
     if (lost) {
         catchup_all("bus_lost", false);
+        members_reload_all(); /* who entered a conversation that nobody here is in is told over the bus alone */
     }
 }
 
