@@ -113,8 +113,9 @@ static void gap_done(void *arg)
     struct gap_read *r = arg;
     struct app_id app = *tenant_app(r->tenant);
     struct hub_conv *c = hub_conv_find(&app, &r->conv);
+    bool again = c != NULL && c->read_again;
     if (c != NULL) {
-        c->reading = false;
+        c->reading = c->read_again = false;
     }
     if (c != NULL && r->count > 0 && c->last_seq == r->after && r->entries[0].seq > c->last_seq + 1) {
         /* What is stored is read in order: the entries between have left the table. */
@@ -129,9 +130,9 @@ static void gap_done(void *arg)
         }
     }
     c = c == NULL ? NULL : drain(&app, &r->conv, "catch_up");
-    if (c != NULL && (!r->ok || (r->count == 0 && c->early != NULL))) {
+    if (c != NULL && (!r->ok || (r->count == 0 && c->early != NULL && !again))) {
         wait_for_gap(c, RETRY_MS);
-    } else if (c != NULL && r->count > 0) {
+    } else if (c != NULL && (r->count > 0 || again)) {
         read_gap(c); /* until nothing more is there */
     }
     tenant_unref(r->tenant);
@@ -210,7 +211,12 @@ static void heads_done(void *arg)
     struct heads *h = arg;
     for (int i = 0; h->ok && i < h->n; i++) {
         struct hub_conv *c = hub_conv_find(&h->app->id, &h->ids[i]);
-        if (c != NULL && h->last[i] > c->last_seq && !c->reading) {
+        if (c == NULL || h->last[i] <= c->last_seq) {
+            continue;
+        }
+        if (c->reading) {
+            c->read_again = true;
+        } else {
             read_gap(c);
         }
     }

@@ -66,8 +66,9 @@ struct hub_conv {
     int member_count;    /* of the whole conversation, about */
     struct early *early; /* ascending */
     int early_count;
-    bool reading; /* catchup.c is reading what follows last_seq */
-    bool waiting; /* the timer runs: for the missing frame, or for storage */
+    bool reading;    /* catchup.c is reading what follows last_seq */
+    bool read_again; /* it may have begun too early for what is known to be there */
+    bool waiting;    /* the timer runs: for the missing frame, or for storage */
     struct loop_timer gap;
     struct rate_bucket sends;
 };
