@@ -87,15 +87,36 @@ static enum step_result end_watch(struct op *op)
             n->users[count++] = n->users[i];
         }
     }
+    n->n = count;
     if (count > 0 && presence_watch(op->tenant, op->arena, node.id, n->users, count, 0, &e) != 0) {
         log_debug("watch_not_ended", "it ends by itself: %s", e.msg);
     }
-    return STEP_DONE;
+    return STEP_NEXT;
+}
+
+/* Somebody else here may have begun to watch them meanwhile. */
+static enum step_result look_again(struct op *op)
+{
+    struct named *n = op->data;
+    int count = 0;
+    for (int i = 0; i < n->n; i++) {
+        if (watch_is_on(&op->app->id, &n->users[i])) {
+            n->users[count++] = n->users[i];
+        }
+    }
+    n->n = count;
+    return count > 0 ? STEP_NEXT : STEP_DONE;
+}
+
+static enum step_result watch_again(struct op *op)
+{
+    const struct named *n = op->data;
+    return presence_watch(op->tenant, op->arena, node.id, n->users, n->n, WATCH_SECONDS, &op->err) == 0 ? STEP_DONE : STEP_FAIL;
 }
 
 void ev_presence_unsubscribe(struct op *op)
 {
-    static const struct op_step steps[] = {{unsubscribe, false}, {end_watch, true}, {0}};
+    static const struct op_step steps[] = {{unsubscribe, false}, {end_watch, true}, {look_again, false}, {watch_again, true}, {0}};
     named_users(op);
     op_run(op, steps, OP_DEADLINE_MS);
 }

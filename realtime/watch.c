@@ -147,6 +147,11 @@ void watch_remove_all(struct session *s)
     }
 }
 
+bool watch_is_on(const struct app_id *app, const struct user_id *user)
+{
+    return find(app, user) != NULL;
+}
+
 void watch_tell(const struct app_id *app, const struct user_id *user, const char *payload, size_t len)
 {
     struct watched *w = find(app, user);

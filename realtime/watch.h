@@ -12,6 +12,7 @@ bool watch_add(struct session *s, const struct user_id *users, int n, int ttl_se
 /* left_r[i]: nobody here watches users[i] any more. */
 void watch_remove(struct session *s, const struct user_id *users, int n, bool *left_r);
 void watch_remove_all(struct session *s);
+bool watch_is_on(const struct app_id *app, const struct user_id *user); /* somebody here watches the user */
 
 /* A user's presence has changed: payload is presence.updated's. */
 void watch_tell(const struct app_id *app, const struct user_id *user, const char *payload, size_t len);
