@@ -171,21 +171,22 @@ void peers_rejoin(const struct tenant *t, struct arena *a, const struct user_id 
     char id[ID_TEXT_MAX];
     char(*nodes)[NODE_ID_MAX + 1];
     int count;
+    struct err e = {0};
+    if (n == 0 || presence_nodes(t, a, users, n, &nodes, &count, &e) != 0 || count == 0) {
+        return; /* without Redis the doubt that follows its return makes every node reload */
+    }
     conv_id_print(conv, id);
     const char *payload =
         added ? arena_printf(a, "{\"conversation\":{\"id\":\"%s\"}}", id) : arena_printf(a, "{\"conversation_id\":\"%s\"}", id);
+    struct bus_item *items = arena_array(a, (size_t)n, sizeof(*items));
     for (int i = 0; i < n; i++) {
-        struct err e = {0};
-        if (presence_nodes(t, a, &users[i], 1, &nodes, &count, &e) != 0 || count == 0) {
-            continue; /* without Redis the doubt that follows its return makes every node reload */
-        }
-        struct bus_item item = {.kind = BUS_USER,
-                                .app = *tenant_app(t),
-                                .user = users[i],
-                                .event = added ? "conversation.added" : "conversation.removed",
-                                .payload = payload,
-                                .payload_len = strlen(payload),
-                                .rejoin = true};
-        bus_publish_to_nodes(node.id, nodes, count, &item, 1);
+        items[i] = (struct bus_item){.kind = BUS_USER,
+                                     .app = *tenant_app(t),
+                                     .user = users[i],
+                                     .event = added ? "conversation.added" : "conversation.removed",
+                                     .payload = payload,
+                                     .payload_len = strlen(payload),
+                                     .rejoin = true};
     }
+    bus_publish_to_nodes(node.id, nodes, count, items, n);
 }
