@@ -97,21 +97,20 @@ static int add_members(struct change *c, const char *key, const struct user_id *
 {
     const json_t *ids = json_object_get(c->op->payload, key);
     size_t n = json_array_size(ids);
+    json_t *seen = json_own(c->op->arena, json_object());
     c->concerned = arena_array(c->op->arena, n + 1, sizeof(*c->concerned));
     json_object_set_new(c->body, "members", json_array());
     if (owner != NULL) {
+        json_object_set_new(seen, owner->s, json_true());
         add_member(c, owner, "owner");
     }
     for (size_t i = 0; i < n; i++) {
         struct user_id user;
-        bool twice = false;
         if (user_id_parse(json_string_value(json_array_get(ids, i)), &user) != 0) {
             return err_set(&c->op->err, ERR_NOT_FOUND, "A user does not exist or is deactivated; create or reactivate it first.");
         }
-        for (int k = 0; k < c->count; k++) {
-            twice = twice || user_id_equal(&c->concerned[k], &user);
-        }
-        if (!twice) {
+        if (json_object_get(seen, user.s) == NULL) {
+            json_object_set_new(seen, user.s, json_true());
             add_member(c, &user, "member");
         }
     }

@@ -103,6 +103,7 @@ void session_closed(struct conn *c, const char *reason)
     watch_remove_all(s);
     if (s->user != NULL) {
         struct hub_user *u = s->user;
+        pages_free(s); /* first: seats that are behind need not be sought in it then */
         leave_conversations(s);
         hub_session_remove(s);
         if (u->sessions == NULL) {
@@ -111,7 +112,6 @@ void session_closed(struct conn *c, const char *reason)
             online_touch(u);
         }
     }
-    pages_free(s);
     free(s->token);
     free(s);
 }
