@@ -70,6 +70,7 @@ describe('1,000 messages into a group whose online members sit on one gateway', 
     await Promise.all(clients.map((c) => until(() => c.of('message.new').length >= 20 + MESSAGES, { timeout: 30000, what: 'all messages' })));
     after_ = await snapshot();
   });
+  after(closeAll); // of two connections of one device the slower counts, and these never acknowledge
 
   test('every send is acked with a number of its own, without a gap', () => {
     assert.ok(acks.every((a) => a.ok), JSON.stringify(acks.find((a) => !a.ok)));
