@@ -42,9 +42,9 @@ struct session {
     int64_t exp_ms;
     struct loop_timer expiry;
     struct seat *seats;
-    bool again; /* memberships changed while they were being read */
+    bool again;      /* memberships changed while they were being read */
     bool rechecking; /* waits to have its token verified again */
-    bool acks; /* has acknowledged something: no transport proof any more */
+    bool acks;       /* has acknowledged something: no transport proof any more */
     struct rate_bucket events;
     struct pages *pages;
     struct watcher *watching;
