@@ -11,7 +11,7 @@ export async function connect(url, auth, options = {}) {
   return c;
 }
 
-/** Connects without waiting: for refusals and reconnects. */
+/** Connects without waiting: for refusals and reconnects. `acks`: true answers what asks for an ack, false does not, a function gets the answer to give. */
 export function dial(url, auth, options = {}) {
   const { namespace = '/', ...rest } = options;
   const socket = io(url + (namespace === '/' ? '' : namespace), { auth: typeof auth === 'string' ? { token: auth } : auth, forceNew: true, reconnection: false, ...rest });
@@ -20,7 +20,7 @@ export function dial(url, auth, options = {}) {
   socket.onAny((name, ...args) => {
     const ack = typeof args.at(-1) === 'function' ? args.pop() : undefined;
     c.events.push({ name, data: args[0], at: performance.now() });
-    if (ack && c.acks) ack();
+    if (ack && c.acks) c.acks === true ? ack() : c.acks(ack);
   });
   socket.on('connect_error', (e) => c.events.push({ name: 'connect_error', data: e.data, message: e.message, at: performance.now() }));
   socket.on('disconnect', (reason) => c.events.push({ name: 'disconnect', data: reason, at: performance.now() }));

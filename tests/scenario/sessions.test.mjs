@@ -72,8 +72,7 @@ describe('the watermark of a device', () => {
     for (let i = 0; i < 450; i += 50) {
       await Promise.all(Array.from({ length: 50 }, (_, n) => app.api('POST', `/v1/conversations/${group.id}/messages`, { sender_id: 'alice', text: String(i + n) })));
     }
-    const far = await device(false);
-    far.socket.on('message.new', (m, ack) => setTimeout(ack, 700)); // a long way
+    const far = await device((ack) => setTimeout(ack, 700)); // a long way
     await until(() => texts(far, group.id).length === 450, { timeout: 15000, what: 'all pages' });
     await sleep(2500);
     await far.close();
