@@ -38,7 +38,8 @@
     C(MS,     ping_timeout,         "PING_TIMEOUT_MS",       "20000",         100,   600000,     "R",     "Engine.IO pingTimeout") \
     C(BYTES,  max_payload,          "MAX_PAYLOAD_BYTES",     "1000000",       10000, 10000000,   "R",     "largest polling body and WebSocket message") \
     C(MS,     connect_timeout,      "CONNECT_TIMEOUT_MS",    "10000",         100,   600000,     "R",     "an Engine.IO session that joins no namespace is closed after this") \
-    C(BYTES,  send_queue,           "SEND_QUEUE_BYTES",      "1048576",       65536, 67108864,   "R",     "bytes queued for one connection before it is cut as a slow consumer") \
+    C(BYTES,  send_queue,           "SEND_QUEUE_BYTES",      "262144",        65536, 67108864,   "R",     "bytes queued for one connection, behind the packet under way, before it is cut as a slow consumer") \
+    C(MS,     send_stall,           "SEND_STALL_MS",         "20000",         100,   600000,     "R",     "a connection that takes nothing of what is queued for it is cut as a slow consumer after this, when more comes") \
     C(INT,    connections_per_address, "CONNECTIONS_PER_ADDRESS", "2000",    1,     1000000,    "R",     "sockets from one address") \
     C(INT,    failed_auth_per_minute, "FAILED_AUTH_PER_MINUTE", "10",         1,     1000000,    "A",     "failed authentications per address and minute before 429") \
     C(INT,    rest_per_key,         "REST_PER_KEY",          "1000",          1,     1000000,    "A",     "requests per second of one API key; burst is twice that") \

@@ -37,6 +37,7 @@
     M(REDIS_COMMANDS,        COUNTER,   "parley_redis_commands_total",          "result",    NULL,           "Redis commands by outcome") \
     M(READY,                 GAUGE,     "parley_ready",                         NULL,        NULL,           "1 while /readyz answers 200") \
     M(LOOP_STALL,            HISTOGRAM, "parley_event_loop_stall_seconds",      NULL,        NULL,           "Time of one turn of the gateway's loop") \
+    M(SENDQ_BYTES,           GAUGE,     "parley_send_queue_bytes",              NULL,        NULL,           "Bytes queued for connections") \
     M(SENDQ_CUT,             COUNTER,   "parley_slow_consumers_total",          NULL,        NULL,           "Connections cut because their queue was full")
 /* clang-format on */
 

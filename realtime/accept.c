@@ -17,6 +17,7 @@
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 100 /* after accept() has run out of descriptors */
 #define ADDRESS_BUCKETS 4096
+#define UNSENT_MAX 131072 /* bytes that the kernel holds for a peer that does not read: what else is queued for it is ours to count */
 
 static struct {
     struct lws_vhost *vhost;
@@ -183,7 +184,7 @@ void sock_turn_end(struct lws_context *context)
 
 static void adopt(int fd, const struct sockaddr_storage *sa)
 {
-    int one = 1;
+    int one = 1, unsent = UNSENT_MAX;
     struct address *address = address_get(sa);
     struct sock *s = calloc(1, sizeof(*s));
     if (address == NULL || s == NULL || address->sockets >= node.config->connections_per_address) {
@@ -195,6 +196,7 @@ static void adopt(int fd, const struct sockaddr_storage *sa)
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     *s = (struct sock){.fd = fd, .address = address};
     address->sockets++;
     a.socks++;

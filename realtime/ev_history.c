@@ -76,9 +76,11 @@ static const char *keep(struct op *op, struct buf *b)
     return text;
 }
 
+/* Of an answer: half of what the client takes in one packet, and of what may be queued for it. */
 static size_t budget(void)
 {
-    return (size_t)node.config->max_payload / 2;
+    int most = node.config->max_payload < node.config->send_queue ? node.config->max_payload : node.config->send_queue;
+    return (size_t)most / 2;
 }
 
 /* ---- history.get ---- */

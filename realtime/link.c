@@ -16,6 +16,7 @@ static struct {
     struct link **by_sid;
     size_t buckets, count; /* a power of two; links in the table */
     int open;
+    size_t bytes, shown; /* queued; as the metric has it */
     struct link *dirty, *closing, *gone;
 } links;
 
@@ -119,8 +120,12 @@ static void push(struct link *l, struct frame *f)
         l->room *= 2;
         l->head = 0;
     }
+    if (l->count == 0) {
+        l->progress_ms = loop_now_ms();
+    }
     l->queue[(l->head + l->count++) & (l->room - 1)] = f;
     l->bytes += f->len + FRAME_COST;
+    links.bytes += f->len + FRAME_COST;
     l->queued++;
 }
 
@@ -143,6 +148,8 @@ void link_pop(struct link *l)
 {
     struct frame *f = link_peek(l, 0);
     l->bytes -= f->len + FRAME_COST;
+    links.bytes -= f->len + FRAME_COST;
+    l->progress_ms = loop_now_ms();
     l->head = (l->head + 1) & (l->room - 1);
     l->sent++;
     if (--l->count == 0 && l->queue != l->slots) {
@@ -174,19 +181,31 @@ void link_touch(struct link *l)
     }
 }
 
+/* The packet under way does not count: a single large answer is no sign of a slow consumer. */
+static bool over_budget(const struct link *l)
+{
+    const struct frame *first = link_peek(l, 0);
+    return first != NULL && l->bytes - first->len - FRAME_COST > (size_t)node.config->send_queue;
+}
+
+static bool stalled(const struct link *l)
+{
+    return l->count > 0 && loop_now_ms() - l->progress_ms > node.config->send_stall;
+}
+
 void link_send(struct link *l, struct frame *f)
 {
     if (l->state != LINK_OPEN || (f->droppable && !ready(l))) {
         return;
     }
+    bool slow = stalled(l);
     for (; f != NULL; f = f->next) {
         push(l, f->binary && l->base64 ? frame_base64(f) : frame_ref(f));
     }
-    size_t most = (size_t)node.config->send_queue;
-    if (l->bytes > most) {
+    if (over_budget(l)) {
         flush(l);
     }
-    if (l->bytes > most && l->state == LINK_OPEN) {
+    if ((slow || over_budget(l)) && l->state == LINK_OPEN) {
         metric_add(METRIC_SENDQ_CUT, NULL, NULL, 1);
         link_close(l, "slow consumer", LINK_CUT);
         return;
@@ -462,5 +481,9 @@ void link_turn_end(void)
             }
         }
     } while (more);
+    if (links.bytes != links.shown) {
+        links.shown = links.bytes;
+        metric_set(METRIC_SENDQ_BYTES, NULL, NULL, (int64_t)links.bytes);
+    }
     free_gone();
 }

@@ -45,6 +45,7 @@ struct link {
     struct frame *slots[LINK_SLOTS];
     uint32_t room, head, count;
     size_t bytes;                 /* queued */
+    int64_t progress_ms;          /* when the transport last took something, or the queue began */
     size_t limit;                 /* of an incoming message or body */
     uint64_t queued, sent;        /* frames so far */
     uint64_t ping_number, proven; /* frames queued up to the last ping; proven by its pong */

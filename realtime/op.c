@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-#define WAITING_MAX 64 /* of one session, behind the one that runs */
+#define WAITING_MAX 64    /* of one session, behind the one that runs */
+#define BACKLOG_MAX 65536 /* bytes that the transport still has to take before the next large answer is made */
+#define LOOK_AGAIN_MS 50
 
 struct op *op_new(struct session *s, enum rt_event ev, json_t *payload, int64_t ack_id)
 {
@@ -163,18 +165,33 @@ static void drop(struct op *op)
     finish(op);
 }
 
+/* Its answer waits until the client has taken those before it: a client that asks and does not read gets no further. */
+static void take_turn(struct op *op);
+
+static void on_drained(struct loop_timer *t)
+{
+    take_turn((struct op *)((char *)t - offsetof(struct op, drained)));
+}
+
+static void take_turn(struct op *op)
+{
+    struct session *s = op_session(op);
+    if (op->answered || s == NULL) { /* its deadline has passed, or nobody waits */
+        drop(op);
+    } else if (conn_backlog(s->conn) > BACKLOG_MAX) {
+        loop_timer_start(&op->drained, LOOK_AGAIN_MS, on_drained);
+    } else {
+        proceed(op);
+    }
+}
+
 static void next_turn(struct session *s)
 {
     struct op *op = s->queue;
-    while (op != NULL && op->answered) { /* its deadline has passed */
-        s->queue = op->next;
-        drop(op);
-        op = s->queue;
-    }
     s->turn = op;
     if (op != NULL) {
         s->queue = op->next;
-        proceed(op);
+        take_turn(op);
     }
 }
 

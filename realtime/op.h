@@ -45,7 +45,7 @@ struct op {
     const struct op_step *step;
     enum step_result result;
     bool answered;
-    struct loop_timer deadline;
+    struct loop_timer deadline, drained;
 };
 
 /* An op of s. The payload's object is kept alive. */

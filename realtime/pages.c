@@ -9,9 +9,10 @@
 #include <stddef.h>
 
 #define PAGE_ENTRIES 200
-#define PAGE_BYTES 131072
+#define PAGE_BYTES 65536
 #define SEATS_PER_JOB 16
-#define BACKLOG_MAX 262144 /* bytes the transport still has to take before the next page is read */
+#define BACKLOG_MAX \
+    16384 /* bytes the transport still has to take before the next page is read: with the page it stays within the send queue's budget */
 #define LOOK_AGAIN_MS 50
 #define ACK_PATIENCE_MS 5000   /* without any progress of a client that acknowledges */
 #define FIRST_PATIENCE_MS 3000 /* until it is known whether a client does: longer than the round trip of a bad link */
