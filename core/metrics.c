@@ -2,11 +2,15 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+size_t __sanitizer_get_current_allocated_bytes(void); /* of its allocator_interface.h, which gcc does not install */
+#endif
 
 #define SERIES_MAX 200 /* label sets a metric; further ones are counted as "other" */
 #define VALUE_MAX 63
@@ -203,6 +207,17 @@ static double start_time(void)
     return boot + (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* Bytes that are allocated now: unlike the resident memory they come back to what they were. */
+static size_t heap_bytes(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+#endif
+}
+
 static void print_process(struct buf *out)
 {
     long pages = 0, resident = 0;
@@ -216,6 +231,8 @@ static void print_process(struct buf *out)
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     double cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+    buf_addf(out, "# HELP parley_heap_bytes Memory allocated and not freed\n# TYPE parley_heap_bytes gauge\nparley_heap_bytes %zu\n",
+             heap_bytes());
     buf_addf(
         out,
         "# HELP process_resident_memory_bytes Resident memory\n# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes "

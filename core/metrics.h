@@ -16,6 +16,8 @@
     M(RATELIMITED,           COUNTER,   "parley_ratelimited_total",             "policy",    NULL,           "Requests and events refused by a rate limit") \
     M(AUTH_FAILED,           COUNTER,   "parley_auth_failed_total",             "reason",    NULL,           "Refused credentials") \
     M(CONNECTIONS,           GAUGE,     "parley_connections",                   "transport", NULL,           "Live Engine.IO sessions") \
+    M(SOCKETS,               GAUGE,     "parley_sockets",                       NULL,        NULL,           "TCP connections at the gateway's Socket.IO port") \
+    M(ADDRESSES,             GAUGE,     "parley_addresses",                     NULL,        NULL,           "Peer addresses with connections or sessions") \
     M(CONNECTIONS_TOTAL,     COUNTER,   "parley_connections_total",             "result",    NULL,           "Socket.IO connects by outcome") \
     M(DISCONNECTS,           COUNTER,   "parley_disconnects_total",             "reason",    NULL,           "Closed Engine.IO sessions by reason") \
     M(EVENTS_RECEIVED,       COUNTER,   "parley_events_received_total",         "event",     NULL,           "Events from clients") \
@@ -56,7 +58,8 @@ int64_t metric_get(enum metric m, const char *value1, const char *value2); /* fo
 /* Histograms. */
 void metric_observe_us(enum metric m, const char *value1, const char *value2, int64_t microseconds);
 
-/* Appends the whole exposition, with parley_build_info{version,commit} and process_* (RSS, descriptors, CPU seconds, start time). */
+/* Appends the whole exposition, with parley_build_info{version,commit}, parley_heap_bytes (what is allocated and not freed) and process_* (RSS, descriptors,
+ * CPU seconds, start time). */
 void metrics_print(struct buf *out);
 
 #endif

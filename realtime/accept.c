@@ -2,6 +2,7 @@
 
 #include "core/crypto.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "realtime/link.h"
 #include "realtime/sock.h"
 
@@ -65,6 +66,7 @@ static struct address *address_get(const struct sockaddr_storage *sa)
     inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? key + 12 : key, fresh->text, sizeof(fresh->text));
     fresh->next = *bucket;
     *bucket = fresh;
+    metric_add(METRIC_ADDRESSES, NULL, NULL, 1);
     return address_ref(fresh);
 }
 
@@ -84,6 +86,7 @@ void address_unref(struct address *p)
         q = &(*q)->next;
     }
     *q = p->next;
+    metric_add(METRIC_ADDRESSES, NULL, NULL, -1);
     free(p);
 }
 
@@ -161,6 +164,7 @@ void sock_gone(struct sock *s)
     s->address->sockets--;
     address_unref(s->address);
     a.socks--;
+    metric_add(METRIC_SOCKETS, NULL, NULL, -1);
     s->gone = true;
     s->next = a.gone;
     a.gone = s;
@@ -200,6 +204,7 @@ static void adopt(int fd, const struct sockaddr_storage *sa)
     *s = (struct sock){.fd = fd, .address = address};
     address->sockets++;
     a.socks++;
+    metric_add(METRIC_SOCKETS, NULL, NULL, 1);
     lws_adopt_desc_t desc = {.vh = a.vhost, .type = LWS_ADOPT_HTTP | LWS_ADOPT_SOCKET, .fd.sockfd = fd, .opaque = s};
     struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
     if (wsi != NULL) {

@@ -147,12 +147,29 @@ static void the_process_describes_itself(void **state)
     }
 }
 
+static void the_heap_is_what_is_not_freed(void **state)
+{
+    (void)state;
+    metrics_print(&page);
+    double before = number_after("\nparley_heap_bytes ");
+    void *block = malloc(3000000);
+    assert_non_null(block);
+    buf_clear(&page);
+    metrics_print(&page);
+    assert_true(number_after("\nparley_heap_bytes ") >= before + 3000000);
+    free(block);
+    buf_clear(&page);
+    metrics_print(&page);
+    assert_true(number_after("\nparley_heap_bytes ") < before + 1000000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(counters_and_gauges, reset),        cmocka_unit_test_setup(histograms_are_cumulative, reset),
-        cmocka_unit_test_setup(long_values_are_one_series, reset), cmocka_unit_test_setup(label_sets_are_bounded, reset),
-        cmocka_unit_test_setup(threads_lose_nothing, reset),       cmocka_unit_test_setup(the_process_describes_itself, reset),
+        cmocka_unit_test_setup(counters_and_gauges, reset),           cmocka_unit_test_setup(histograms_are_cumulative, reset),
+        cmocka_unit_test_setup(long_values_are_one_series, reset),    cmocka_unit_test_setup(label_sets_are_bounded, reset),
+        cmocka_unit_test_setup(threads_lose_nothing, reset),          cmocka_unit_test_setup(the_process_describes_itself, reset),
+        cmocka_unit_test_setup(the_heap_is_what_is_not_freed, reset),
     };
     int failed = cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
     buf_free(&page);
