@@ -27,7 +27,7 @@ static void make_room(struct runs *r)
     if (r->count < r->room) {
         return;
     }
-    r->room = r->room == 0 ? 4 : r->room * 2;
+    r->room = r->room == 0 ? 1 : r->room * 2; /* an idle connection keeps one: what it was never asked to acknowledge */
     r->beyond = realloc(r->beyond, (size_t)r->room * sizeof(*r->beyond));
     if (r->beyond == NULL) {
         fputs("out of memory: runs\n", stderr);
