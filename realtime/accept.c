@@ -138,12 +138,26 @@ void sock_lost(struct sock *s)
     link_settle(l);
 }
 
+static void direct_kill(struct sock *s)
+{
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+    a.killed = true;
+}
+
+const struct sock_ops sock_direct = {.answer = http_direct_answer,
+                                     .answer_held = http_direct_answer_held,
+                                     .hold = polling_direct_hold,
+                                     .hung_up = polling_direct_hung_up,
+                                     .send = websocket_direct_send,
+                                     .send_short = websocket_direct_send_short,
+                                     .close = websocket_direct_close,
+                                     .kill = direct_kill};
+
 void sock_kill(struct sock *s)
 {
     if (s->state != SOCK_DEAD) {
         sock_lost(s);
-        lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
-        a.killed = true;
+        s->ops->kill(s);
     }
 }
 
@@ -201,7 +215,7 @@ static void adopt(int fd, const struct sockaddr_storage *sa)
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
-    *s = (struct sock){.fd = fd, .address = address};
+    *s = (struct sock){.ops = &sock_direct, .fd = fd, .address = address};
     address->sockets++;
     a.socks++;
     metric_add(METRIC_SOCKETS, NULL, NULL, 1);

@@ -177,15 +177,15 @@ static int on_established(struct sock *s)
     return 0;
 }
 
-static int on_writable(struct sock *s)
+static int on_piece(struct sock *s, const void *data, size_t len)
 {
-    struct link *l = s->link;
-    s->blocked = false;
-    if (l != NULL && l->ws == s) {
-        websocket_flush(l);
-        link_settle(l);
-    }
-    return 0;
+    struct piece p = {.data = data,
+                      .len = len,
+                      .rest = lws_remaining_packet_payload(s->wsi),
+                      .first = lws_is_first_fragment(s->wsi),
+                      .last = lws_is_final_fragment(s->wsi),
+                      .binary = lws_frame_is_binary(s->wsi)};
+    return websocket_receive(s, &p);
 }
 
 /* ---- libwebsockets ---- */
@@ -204,9 +204,10 @@ static int on_open_socket(struct sock *s, enum lws_callback_reasons why, void *i
     case LWS_CALLBACK_ESTABLISHED:
         return on_established(s);
     case LWS_CALLBACK_RECEIVE:
-        return websocket_receive(s, in, len);
+        return on_piece(s, in, len);
     case LWS_CALLBACK_SERVER_WRITEABLE:
-        return on_writable(s);
+        websocket_writable(s);
+        return 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return s->bye ? -1 : 0; /* no second close frame */
     case LWS_CALLBACK_CLOSED:

@@ -21,7 +21,7 @@ static const char *status_text(int status)
     return "Error";
 }
 
-int http_write(struct sock *s, const struct answer *w)
+static int write_answer(struct sock *s, const struct answer *w)
 {
     struct buf out = {0};
     buf_reserve(&out, LWS_PRE + 512 + w->len);
@@ -59,18 +59,36 @@ static int transaction_end(struct sock *s)
     return 0;
 }
 
-int http_answer(struct sock *s, const struct answer *w)
+int http_direct_answer(struct sock *s, const struct answer *w, bool end)
 {
-    if (http_write(s, w) < 0 || w->close) {
+    if (write_answer(s, w) < 0 || (end && w->close)) {
         return -1;
     }
-    return transaction_end(s);
+    return end ? transaction_end(s) : 0;
 }
 
-void http_answer_later(struct sock *s, const struct answer *w)
+void http_direct_answer_held(struct sock *s, const struct answer *w)
 {
-    if (s->state != SOCK_DEAD && http_answer(s, w) < 0) {
+    lws_rx_flow_control(s->wsi, 1);
+    if (http_direct_answer(s, w, true) < 0) {
         sock_kill(s);
+    }
+}
+
+int http_write(struct sock *s, const struct answer *w)
+{
+    return s->ops->answer(s, w, false);
+}
+
+int http_answer(struct sock *s, const struct answer *w)
+{
+    return s->ops->answer(s, w, true);
+}
+
+void http_answer_held(struct sock *s, const struct answer *w)
+{
+    if (s->state != SOCK_DEAD) {
+        s->ops->answer_held(s, w);
     }
 }
 

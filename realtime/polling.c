@@ -64,17 +64,19 @@ void polling_stop(void)
 }
 
 /* One shot: a socket that is not held any more may fire once, which is ignored. Closing the descriptor removes it. */
-static void watch(struct sock *s)
+void polling_direct_hold(struct sock *s)
 {
+    lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0);
+    lws_rx_flow_control(s->wsi, 0);
     struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
     epoll_ctl(watcher.fd, s->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd, &ev);
     s->watched = true;
 }
 
-bool polling_held_gone(struct link *l)
+bool polling_direct_hung_up(const struct sock *s)
 {
     char c;
-    ssize_t n = recv(l->held->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
@@ -131,8 +133,7 @@ void polling_answer(struct link *l, const char *tail)
     struct answer w = packets_answer(&body);
     l->held = NULL;
     s->link = NULL;
-    lws_rx_flow_control(s->wsi, 1);
-    http_answer_later(s, &w);
+    http_answer_held(s, &w);
     buf_free(&body);
 }
 
@@ -142,8 +143,7 @@ void polling_release(struct link *l)
     struct answer noop = {.status = 200, .type = PLAIN_TEXT, .extra = NO_STORE, .body = "6", .len = 1};
     l->held = NULL;
     s->link = NULL;
-    lws_rx_flow_control(s->wsi, 1);
-    http_answer_later(s, &noop);
+    http_answer_held(s, &noop);
 }
 
 bool polling_ready(const struct link *l)
@@ -173,7 +173,7 @@ int polling_get(struct sock *s, struct link *l)
         return rc;
     }
     if (l->held != NULL) {
-        bool gone = polling_held_gone(l);
+        bool gone = l->held->ops->hung_up(l->held);
         link_close(l, "transport error", LINK_CUT);
         struct answer overlap = {.status = 400, .type = PLAIN_TEXT};
         return gone ? http_refuse(s, EIO_R_UNKNOWN_SID, false) : http_answer(s, &overlap);
@@ -185,9 +185,7 @@ int polling_get(struct sock *s, struct link *l)
     s->link = l;
     s->state = SOCK_HELD;
     loop_timer_stop(&s->timer);
-    lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0);
-    lws_rx_flow_control(s->wsi, 0);
-    watch(s);
+    s->ops->hold(s);
     return 0;
 }
 

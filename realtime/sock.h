@@ -10,6 +10,24 @@
 #include <libwebsockets.h>
 
 struct link;
+struct sock;
+struct answer;
+struct iovec;
+
+/* How a socket's bytes travel: lws carries those of a connection of our own (sock_direct, accept.c). Polling and WebSocket are written against this. */
+struct sock_ops {
+    /* An HTTP answer; `end`: with it the transaction ends, and the rest of the request has been read. 0, or -1: hang up. */
+    int (*answer)(struct sock *s, const struct answer *w, bool end);
+    void (*answer_held)(struct sock *s, const struct answer *w); /* the same with the end, to a request on hold */
+    void (*hold)(struct sock *s);                                /* nothing more is read, but the peer's end is noticed */
+    bool (*hung_up)(const struct sock *s);                       /* of a request on hold: whether the peer has gone just now */
+    /* WebSocket frames, one each: how many were taken, -1 broken. Sets `blocked` when no more go now; websocket_writable() follows then. */
+    int (*send)(struct sock *s, const struct iovec *frames, int n);
+    void (*send_short)(struct sock *s, const void *frame, size_t len); /* behind what was sent; up to 32 bytes */
+    void (*close)(struct sock *s, uint16_t code);                      /* the close frame, and the connection's end in peace; 0: no code */
+    void (*kill)(struct sock *s);                                      /* the connection's end at once; sock_lost() has been called */
+};
+extern const struct sock_ops sock_direct;
 
 enum sock_state {
     SOCK_IDLE,   /* HTTP between requests */
@@ -40,11 +58,12 @@ struct post {
 };
 
 struct sock {
+    const struct sock_ops *ops;
     struct lws *wsi;
     int fd;
     enum sock_state state;
     bool watched;      /* known to the hang-up watcher */
-    bool blocked;      /* waits for SERVER_WRITEABLE */
+    bool blocked;      /* waits for websocket_writable() */
     bool gone;         /* WSI_DESTROY has come */
     bool bye;          /* our close frame has gone out */
     bool binary;       /* of the message in rx */
@@ -101,8 +120,8 @@ int http_write(struct sock *s, const struct answer *w) __attribute__((warn_unuse
 /* http_write() and the end of the transaction. What a callback of lws shall return: 0, or -1 = hang up. */
 int http_answer(struct sock *s, const struct answer *w) __attribute__((warn_unused_result));
 int http_refuse(struct sock *s, enum eio_refusal r, bool close) __attribute__((warn_unused_result));
-/* The same from outside of the socket's own callbacks. */
-void http_answer_later(struct sock *s, const struct answer *w);
+/* The same to a request on hold, from anywhere. */
+void http_answer_held(struct sock *s, const struct answer *w);
 
 /* polling.c */
 int polling_start(struct err *e) __attribute__((warn_unused_result));
@@ -116,13 +135,28 @@ bool polling_ready(const struct link *l);              /* a GET waits */
 void polling_flush(struct link *l);                    /* answers it, if something is queued */
 void polling_answer(struct link *l, const char *tail); /* answers it with what is queued and, behind it, `tail` (or NULL) */
 void polling_release(struct link *l);                  /* answers it with a noop and leaves the queue alone */
-bool polling_held_gone(struct link *l);                /* the waiting GET's peer has hung up */
 
 /* websocket.c */
 void websocket_open(struct sock *s, const struct request *r, struct link *l); /* l: the session to upgrade, or NULL: a new one */
-int websocket_receive(struct sock *s, const void *p, size_t len) __attribute__((warn_unused_result));
+/* A piece of a message: `rest` bytes of its fragment are still to come. */
+struct piece {
+    const void *data;
+    size_t len, rest;
+    bool first, last, binary; /* of a message's first fragment; completes it */
+};
+int websocket_receive(struct sock *s, const struct piece *p) __attribute__((warn_unused_result));
 bool websocket_ready(const struct link *l);
 void websocket_flush(struct link *l);
+void websocket_writable(struct sock *s);
 void websocket_end(struct sock *s, uint16_t code); /* close frame; lets go of the link */
+
+/* What sock_direct consists of. */
+int http_direct_answer(struct sock *s, const struct answer *w, bool end) __attribute__((warn_unused_result));
+void http_direct_answer_held(struct sock *s, const struct answer *w);
+void polling_direct_hold(struct sock *s);
+bool polling_direct_hung_up(const struct sock *s);
+int websocket_direct_send(struct sock *s, const struct iovec *frames, int n) __attribute__((warn_unused_result));
+void websocket_direct_send_short(struct sock *s, const void *frame, size_t len);
+void websocket_direct_close(struct sock *s, uint16_t code);
 
 #endif

@@ -27,57 +27,61 @@ static void wait_writable(struct sock *s)
     lws_callback_on_writable(s->wsi);
 }
 
-/* Drops what the kernel took from the queue. The rest of a frame that was begun goes into lws's buffer. 0, or -1: broken. */
-static int took(struct link *l, size_t n)
+/* How many frames the kernel has with its first n bytes. The rest of a frame that was begun goes into lws's buffer. -1: broken. */
+static int took(struct sock *s, const struct iovec *frames, size_t n)
 {
-    struct frame *f;
-    while (n > 0 && (f = link_peek(l, 0)) != NULL) {
-        size_t size = f->head + f->len;
+    int count = 0;
+    for (; n > 0; count++) {
+        size_t size = frames[count].iov_len;
         if (n < size) {
             size_t left = size - n;
-            if (lws_write(l->ws->wsi, (unsigned char *)f->bytes + n, left, LWS_WRITE_HTTP) < (int)left) {
+            if (lws_write(s->wsi, (unsigned char *)frames[count].iov_base + n, left, LWS_WRITE_HTTP) < (int)left) {
                 return -1;
             }
             n = size;
         }
         n -= size;
-        link_pop(l);
     }
-    return 0;
+    return count;
 }
 
-/* One writev(). 1: all of it was taken, go on; 0: wait; -1: broken. */
-static int write_some(struct link *l)
+/* One writev(). */
+int websocket_direct_send(struct sock *s, const struct iovec *frames, int n)
 {
-    struct iovec iov[GATHER];
-    struct frame *f;
     size_t total = 0;
-    int n = 0;
-    for (; n < GATHER && (f = link_peek(l, (uint32_t)n)) != NULL; n++) {
-        iov[n] = (struct iovec){f->bytes, f->head + f->len};
-        total += iov[n].iov_len;
+    for (int i = 0; i < n; i++) {
+        total += frames[i].iov_len;
     }
-    ssize_t wrote = writev(l->ws->fd, iov, n);
-    if (wrote < 0) {
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno == EINTR ? 1 : -1;
-    }
-    if (took(l, (size_t)wrote) < 0) {
+    ssize_t wrote = lws_partial_buffered(s->wsi) ? 0 : writev(s->fd, frames, n);
+    if (wrote < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
         return -1;
     }
-    return (size_t)wrote == total;
+    if (wrote < (ssize_t)total) {
+        wait_writable(s);
+    }
+    return wrote > 0 ? took(s, frames, (size_t)wrote) : 0;
 }
 
 void websocket_flush(struct link *l)
 {
     struct sock *s = l->ws;
     while (s != NULL && l->count > 0) {
-        int rc = s->state == SOCK_DEAD ? -1 : lws_partial_buffered(s->wsi) ? 0 : write_some(l);
-        if (rc < 0) {
+        struct iovec frames[GATHER];
+        struct frame *f;
+        int n = 0;
+        for (; n < GATHER && (f = link_peek(l, (uint32_t)n)) != NULL; n++) {
+            frames[n] = (struct iovec){f->bytes, f->head + f->len};
+        }
+        s->blocked = false;
+        int taken = s->state == SOCK_DEAD ? -1 : s->ops->send(s, frames, n);
+        for (int i = 0; i < taken; i++) {
+            link_pop(l);
+        }
+        if (taken < 0) {
             sock_kill(s);
             return;
         }
-        if (rc == 0) {
-            wait_writable(s);
+        if (s->blocked) {
             return;
         }
     }
@@ -86,11 +90,21 @@ void websocket_flush(struct link *l)
     }
 }
 
-/* Control frames of our own and the answer to a probe: few and small, so lws may buffer them behind whatever it holds. */
-static void send_raw(struct sock *s, const void *p, size_t len)
+void websocket_writable(struct sock *s)
+{
+    struct link *l = s->link;
+    s->blocked = false;
+    if (l != NULL && l->ws == s) {
+        websocket_flush(l);
+        link_settle(l);
+    }
+}
+
+/* lws may buffer it behind whatever it holds. */
+void websocket_direct_send_short(struct sock *s, const void *frame, size_t len)
 {
     unsigned char copy[LWS_PRE + 32];
-    memcpy(copy + LWS_PRE, p, len);
+    memcpy(copy + LWS_PRE, frame, len);
     if (lws_write(s->wsi, copy + LWS_PRE, len, LWS_WRITE_HTTP) < (int)len) {
         sock_kill(s);
     }
@@ -107,20 +121,24 @@ static void let_go(struct sock *s)
         l->probe = NULL;
         eio_probe_stop(&l->eio);
     }
-    sock_set_ending(s);
     buf_free(&s->rx);
+}
+
+void websocket_direct_close(struct sock *s, uint16_t code)
+{
+    unsigned char frame[4] = {0x88, code != 0 ? 2 : 0, (unsigned char)(code >> 8), (unsigned char)code};
+    sock_set_ending(s);
     loop_timer_start(&s->timer, CLOSE_MS, on_timer);
+    s->bye = true;
+    websocket_direct_send_short(s, frame, code != 0 ? 4 : 2);
 }
 
 void websocket_end(struct sock *s, uint16_t code)
 {
-    unsigned char frame[4] = {0x88, code != 0 ? 2 : 0, (unsigned char)(code >> 8), (unsigned char)code};
-    if (s->state == SOCK_DEAD) {
-        return;
+    if (s->state != SOCK_DEAD) {
+        let_go(s);
+        s->ops->close(s, code);
     }
-    let_go(s);
-    s->bye = true;
-    send_raw(s, frame, code != 0 ? 4 : 2);
 }
 
 /* ---- receiving ---- */
@@ -148,7 +166,7 @@ static void answer_probe(struct sock *s)
 {
     static const char answer[] = "\x81\x06"
                                  "3probe";
-    send_raw(s, answer, sizeof(answer) - 1);
+    s->ops->send_short(s, answer, sizeof(answer) - 1);
     if (s->link != NULL) {
         end_poll(s->link);
     }
@@ -215,34 +233,32 @@ static int refuse_message(struct sock *s, enum lws_close_status status)
     return 0;
 }
 
-int websocket_receive(struct sock *s, const void *p, size_t len)
+int websocket_receive(struct sock *s, const struct piece *p)
 {
     struct link *l = s->link;
     if (s->state == SOCK_ENDING || l == NULL || l->state != LINK_OPEN) {
         return s->state == SOCK_DEAD ? -1 : 0;
     }
-    size_t rest = lws_remaining_packet_payload(s->wsi);
-    if (s->rx.len + len + rest > l->limit) {
+    if (s->rx.len + p->len + p->rest > l->limit) {
         return refuse_message(s, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
     }
-    if (lws_is_first_fragment(s->wsi)) {
-        s->binary = lws_frame_is_binary(s->wsi);
+    if (p->first) {
+        s->binary = p->binary;
         s->fragments = 0;
         buf_clear(&s->rx);
     }
-    bool last = lws_is_final_fragment(s->wsi);
-    if (!last && rest == 0 && ++s->fragments > FRAGMENTS_MAX) {
+    if (!p->last && p->rest == 0 && ++s->fragments > FRAGMENTS_MAX) {
         return refuse_message(s, LWS_CLOSE_STATUS_POLICY_VIOLATION);
     }
-    if (last && s->rx.len == 0) {
-        packet(s, p, len, s->binary);
+    if (p->last && s->rx.len == 0) {
+        packet(s, p->data, p->len, s->binary);
         return 0;
     }
-    if (s->rx.len == 0 && s->rx.cap < len + rest) {
-        buf_reserve(&s->rx, len + rest);
+    if (s->rx.len == 0 && s->rx.cap < p->len + p->rest) {
+        buf_reserve(&s->rx, p->len + p->rest);
     }
-    buf_add(&s->rx, p, len);
-    if (!last) {
+    buf_add(&s->rx, p->data, p->len);
+    if (!p->last) {
         eio_progress(&l->eio, loop_now_ms());
         return 0;
     }
