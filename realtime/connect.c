@@ -93,6 +93,7 @@ static void load_work(void *arg)
 static int take_seats(struct session *s, const struct membership *m, int n, struct conv_id *fresh)
 {
     int count = 0;
+    struct user_id user = hub_user_id(s->user);
     for (int i = 0; i < n; i++) {
         bool is_fresh = false;
         struct seat_start start = {.joined_seq = m[i].me.joined_seq,
@@ -103,7 +104,7 @@ static int take_seats(struct session *s, const struct membership *m, int n, stru
                                    .members_seq = m[i].conversation.members_seq,
                                    .member_count = m[i].conversation.member_count};
         if (hub_start_is_old(s->user->app, &m[i].conversation.id, &start)) {
-            members_check(s->user->app, &s->user->id, &m[i].conversation.id);
+            members_check(s->user->app, &user, &m[i].conversation.id);
             continue;
         }
         struct seat *seat = hub_seat_add(s, &m[i].conversation.id, &start, &is_fresh);
@@ -250,7 +251,7 @@ static void verify_done(void *arg)
     j->device = s->device;
     j->tenant = tenant_ref(s->user->app->tenant);
     j->claim = (struct presence_claim){
-        .user = s->user->id, .name = arena_strdup(j->arena, s->user->name), .devices = online_devices(j->arena, s->user)};
+        .user = hub_user_id(s->user), .name = arena_strdup(j->arena, s->user->name), .devices = online_devices(j->arena, s->user)};
     loop_work(load_work, load_done, j);
 }
 

@@ -71,14 +71,8 @@ static void note_sent(struct seat *seat, const struct entry *en)
     if (en->kind != ENTRY_MESSAGE) {
         runs_note(&seat->delivered, en->seq);
     }
-    if (seat->session->acks) {
-        return;
-    }
-    seat->newest_seq = en->seq;
-    seat->newest_no = conn_queued(seat->session->conn);
-    if (seat->older_no == 0) {
-        seat->older_seq = seat->newest_seq;
-        seat->older_no = seat->newest_no;
+    if (!seat->session->acks) {
+        seat_note_proof(seat, en->seq, conn_queued(seat->session->conn));
     }
 }
 
@@ -127,7 +121,7 @@ void fanout_to_seat(struct seat *seat, const struct entry *en, int64_t ack_id)
     if (event_of(en->kind) == EV_COUNT || seat->session->state != SESSION_READY) {
         return;
     }
-    struct frame *f = encode(en, user_id_equal(&seat->member->user->id, &en->sender), ack_id);
+    struct frame *f = encode(en, strcmp(seat->member->user->id, en->sender.s) == 0, ack_id);
     conn_send(seat->session->conn, f);
     frame_unref(f);
     note_sent(seat, en);

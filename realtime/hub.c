@@ -41,7 +41,7 @@ static bool same_user(const void *item, const void *key)
 {
     const struct hub_user *u = item;
     const struct user_key *k = key;
-    return app_id_equal(&u->app->id, k->app) && user_id_equal(&u->id, k->id);
+    return app_id_equal(&u->app->id, k->app) && strcmp(u->id, k->id->s) == 0;
 }
 
 static bool same_conv(const void *item, const void *key)
@@ -142,9 +142,10 @@ struct hub_user *hub_user_get(const struct tenant *t, const struct user_id *id)
 {
     struct hub_user *u = hub_user_find(tenant_app(t), id);
     if (u == NULL) {
-        u = need(calloc(1, sizeof(*u)));
+        size_t size = strlen(id->s) + 1;
+        u = need(calloc(1, sizeof(*u) + size));
         u->app = hub_app_get(t);
-        u->id = *id;
+        memcpy(u->id, id->s, size);
         table_put(&users, hash_user(&u->app->id, id), u);
     }
     return u;
@@ -153,12 +154,20 @@ struct hub_user *hub_user_get(const struct tenant *t, const struct user_id *id)
 void hub_user_free(struct hub_user *u)
 {
     assert(u->sessions == NULL && u->members == NULL);
-    struct user_key key = {&u->app->id, &u->id};
+    struct user_id id = hub_user_id(u);
+    struct user_key key = {&u->app->id, &id};
     table_take(&users, hash_user(key.app, key.id), &key);
     loop_timer_stop(&u->grace);
     hub_app_unref(u->app);
     free(u->name);
     free(u);
+}
+
+struct user_id hub_user_id(const struct hub_user *u)
+{
+    struct user_id id = {0};
+    memcpy(id.s, u->id, strlen(u->id));
+    return id;
 }
 
 struct hub_user *hub_user_next(size_t *at)
@@ -374,6 +383,7 @@ bool hub_seat_remove(struct seat *seat)
         seat->next_of_session->prev_of_session = seat->prev_of_session;
     }
     runs_free(&seat->delivered);
+    free(seat->proof);
     free(seat);
     if (m->seats == NULL) {
         member_free(m);
@@ -394,6 +404,33 @@ int64_t seat_limit(const struct seat *seat)
 {
     int64_t last = seat->member->conv->last_seq, left = seat->member->left_seq;
     return left != 0 && left < last ? left : last;
+}
+
+void seat_note_proof(struct seat *seat, int64_t seq, uint64_t no)
+{
+    if (seat->proof == NULL) {
+        seat->proof = need(calloc(1, sizeof(*seat->proof)));
+        seat->proof->older_seq = seq;
+        seat->proof->older_no = no;
+    }
+    seat->proof->newest_seq = seq;
+    seat->proof->newest_no = no;
+}
+
+int64_t seat_take_proof(struct seat *seat, uint64_t no)
+{
+    struct proof *p = seat->proof;
+    int64_t upto = 0;
+    if (p != NULL && p->newest_no <= no) {
+        upto = p->newest_seq;
+        free(p);
+        seat->proof = NULL;
+    } else if (p != NULL && p->older_no <= no) {
+        upto = p->older_seq;
+        p->older_seq = p->newest_seq;
+        p->older_no = p->newest_no;
+    }
+    return upto;
 }
 
 /* ---- early entries ---- */

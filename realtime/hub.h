@@ -28,7 +28,6 @@ struct hub_app {
 
 struct hub_user {
     struct hub_app *app;
-    struct user_id id;
     char *name;
     struct session *sessions; /* the oldest first */
     int session_count;
@@ -39,6 +38,7 @@ struct hub_user {
     bool claimed;            /* presence knows this node */
     bool leaving;            /* its claim is being given back */
     bool reloading;          /* its conversations will be compared with storage: reload.c */
+    char id[]; /* the text of its user_id: as long as it is, since most are short and there is one of it for each connection */
 };
 
 struct hub_member {
@@ -83,9 +83,17 @@ struct seat {
     int64_t sent;                /* the last entry it has got while behind; afterwards a lower bound: nothing up to here is sent */
     struct seat *next_behind;
     struct runs delivered;
-    int64_t newest_seq, older_seq; /* as long as proof is by transport: the newest entry sent, and an older one that waits for its proof, */
-    uint64_t newest_no, older_no;  /* and their conn_queued() */
+    struct proof *proof; /* NULL: nothing waits for one */
 };
+
+/* As long as delivery is proven by the transport: the newest entry sent to a seat, and an older one that waits for its proof, with their conn_queued(). */
+struct proof {
+    int64_t newest_seq, older_seq;
+    uint64_t newest_no, older_no;
+};
+void seat_note_proof(struct seat *seat, int64_t seq, uint64_t no);
+/* Everything up to `no` has arrived: the last entry of which that is known now, or 0. */
+int64_t seat_take_proof(struct seat *seat, uint64_t no);
 
 /* Apps. hub_app_get makes one of the tenant or gives the one there (one reference). */
 struct hub_app *hub_app_get(const struct tenant *t);
@@ -99,6 +107,7 @@ struct hub_app *hub_app_next(size_t *at);
 struct hub_user *hub_user_get(const struct tenant *t, const struct user_id *id);
 struct hub_user *hub_user_find(const struct app_id *app, const struct user_id *id);
 void hub_user_free(struct hub_user *u);
+struct user_id hub_user_id(const struct hub_user *u);
 struct hub_user *hub_user_next(size_t *at);
 size_t hub_user_slots(void); /* for walks in slices: *at runs up to this */
 void hub_session_add(struct hub_user *u, struct session *s);

@@ -168,7 +168,7 @@ char *online_devices(struct arena *a, const struct hub_user *u)
 static void add_claim(struct claim_job *j, const struct hub_user *u)
 {
     j->claims[j->n++] = (struct presence_claim){
-        .user = u->id, .name = u->name == NULL ? NULL : arena_strdup(j->arena, u->name), .devices = online_devices(j->arena, u)};
+        .user = hub_user_id(u), .name = u->name == NULL ? NULL : arena_strdup(j->arena, u->name), .devices = online_devices(j->arena, u)};
 }
 
 void online_touch(struct hub_user *u)
@@ -190,7 +190,7 @@ static void give_back(struct hub_user *u)
     u->leaving = true;
     u->claimed = false;
     j->leaving = true;
-    j->claims[j->n++] = (struct presence_claim){.user = u->id, .devices = ""};
+    j->claims[j->n++] = (struct presence_claim){.user = hub_user_id(u), .devices = ""};
     job_start(j);
 }
 
@@ -297,7 +297,7 @@ void online_stop(void (*done)(void *arg))
         j->leaving = true;
         u->leaving = true;
         u->claimed = false;
-        j->claims[j->n++] = (struct presence_claim){.user = u->id, .devices = ""};
+        j->claims[j->n++] = (struct presence_claim){.user = hub_user_id(u), .devices = ""};
     }
     if (j != NULL) {
         job_start(j);

@@ -22,7 +22,7 @@ struct op *op_new(struct session *s, enum rt_event ev, json_t *payload, int64_t 
     op->ack_id = ack_id;
     op->app = s->user->app;
     op->tenant = t;
-    op->user = s->user->id;
+    op->user = hub_user_id(s->user);
     op->device = s->device;
     op->payload = json_own(a, json_incref(payload));
     return op;

@@ -45,7 +45,8 @@ static void for_user(const struct bus_item *item)
     struct arena *a = arena_new("bus user");
     const json_t *payload = json_read(a, item->payload, item->payload_len, &e);
     if (conversation_of(payload, &conv)) {
-        members_check(u->app, &u->id, &conv);
+        struct user_id user = hub_user_id(u);
+        members_check(u->app, &user, &conv);
     } else {
         members_reload(u);
     }

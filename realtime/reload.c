@@ -61,15 +61,16 @@ static int by_id(const void *x, const void *y)
 
 static void compare(struct reload *r, struct hub_user *u)
 {
+    struct user_id user = hub_user_id(u);
     qsort(r->convs, (size_t)r->count, sizeof(*r->convs), by_id);
     for (struct hub_member *m = r->complete ? u->members : NULL; m != NULL; m = m->next_of_user) {
         if (m->left_seq == 0 && bsearch(&m->conv->id, r->convs, (size_t)r->count, sizeof(*r->convs), by_id) == NULL) {
-            members_check(u->app, &u->id, &m->conv->id);
+            members_check(u->app, &user, &m->conv->id);
         }
     }
     for (int i = 0; i < r->count; i++) {
         if (hub_member_of(u, &r->convs[i]) == NULL) {
-            members_check(u->app, &u->id, &r->convs[i]);
+            members_check(u->app, &user, &r->convs[i]);
         }
     }
 }
@@ -125,7 +126,7 @@ void members_reload(struct hub_user *u)
     hub_app_ref(u->app);
     r->app = u->app;
     r->tenant = tenant_ref(u->app->tenant);
-    r->user = u->id;
+    r->user = hub_user_id(u);
     *end = r;
     end = &r->next;
     if (!runs) {

@@ -64,7 +64,7 @@ static struct mark *mark_of(struct seat *seat)
     seat->mark_at = (uint32_t)count;
     struct mark *m = gather(c->app);
     m->conv = c->id;
-    m->user = seat->member->user->id;
+    m->user = hub_user_id(seat->member->user);
     m->device = seat->session->device;
     return m;
 }
@@ -111,14 +111,7 @@ void watermark_proven(struct session *s)
 {
     uint64_t proven = conn_proven(s->conn);
     for (struct seat *seat = s->acks ? NULL : s->seats; seat != NULL; seat = seat->next_of_session) {
-        int64_t upto = 0;
-        if (seat->newest_no != 0 && seat->newest_no <= proven) {
-            upto = seat->newest_seq;
-            seat->newest_no = seat->older_no = 0;
-        } else if (seat->older_no != 0 && seat->older_no <= proven) {
-            upto = seat->older_seq;
-            seat->older_no = 0;
-        }
+        int64_t upto = seat_take_proof(seat, proven);
         if (upto > 0 && runs_raise(&seat->delivered, upto)) {
             watermark_moved(seat);
         }
@@ -167,7 +160,7 @@ static void announce(const struct flush *f)
         m->delivered_seq = got > m->delivered_seq ? got : m->delivered_seq;
         char id[ID_TEXT_MAX];
         const char *payload = arena_printf(a, "{\"conversation_id\":\"%s\",\"user_id\":\"%s\",\"delivered_seq\":%lld,\"read_seq\":%lld}",
-                                           conv_id_print(&c->id, id), u->id.s, (long long)m->delivered_seq, (long long)m->read_seq);
+                                           conv_id_print(&c->id, id), u->id, (long long)m->delivered_seq, (long long)m->read_seq);
         fanout_ephemeral(c, EV_RECEIPT_UPDATED, payload, strlen(payload), NULL);
         items[n++] = (struct bus_item){.kind = BUS_EPHEMERAL,
                                        .app = f->app->id,
