@@ -12,6 +12,7 @@ struct tenant {
     atomic_int refs;
     struct app_id app;
     enum tenant_status status;
+    int64_t version;
     uint64_t features;
     uint8_t id_key[32];
     struct tenant_limits limits;

@@ -24,6 +24,11 @@ const struct app_id *tenant_app(const struct tenant *t)
     return &t->app;
 }
 
+int64_t tenant_version(const struct tenant *t)
+{
+    return t->version;
+}
+
 bool tenant_active(const struct tenant *t)
 {
     return t->status == TENANT_ACTIVE;

@@ -16,7 +16,8 @@
 struct tenant;
 
 const struct app_id *tenant_app(const struct tenant *t);
-bool tenant_active(const struct tenant *t); /* neither suspended nor deleted */
+int64_t tenant_version(const struct tenant *t); /* of its row: grows with every change */
+bool tenant_active(const struct tenant *t);     /* neither suspended nor deleted */
 bool tenant_has(const struct tenant *t, enum feature f);
 const uint8_t *tenant_id_key(const struct tenant *t); /* 32 bytes; keys msg_ and dir_ ids; never rotates */
 

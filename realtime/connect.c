@@ -23,6 +23,8 @@ struct joining {
     struct arena *arena;
     struct conn_ref conn;
     const char *token_text, *origin;
+    enum event_where where;
+    uint64_t revocations; /* session_revocations() before the verification */
     struct device_id device;
     struct token token;
     struct user user;
@@ -75,6 +77,9 @@ static void load_work(void *arg)
     if (online_set(j->tenant, j->arena, &j->claim, &j->now, &j->changed, &away) != 0) {
         j->changed = false; /* without Redis nobody hears of it; the refresh makes up for it */
     }
+    if (j->where != EVENT_ROOT) {
+        return;
+    }
     if (marks_device_seen(j->tenant, j->arena, &j->user.id, &j->device, &j->err) != 0) {
         return;
     }
@@ -118,17 +123,6 @@ static int take_seats(struct session *s, const struct membership *m, int n, stru
     return count;
 }
 
-static json_t *features_of(const struct tenant *t)
-{
-    json_t *list = json_array();
-    for (int f = 0; f < FEATURE_COUNT; f++) {
-        if (tenant_has(t, (enum feature)f)) {
-            json_array_append_new(list, json_string(feature_name((enum feature)f)));
-        }
-    }
-    return list;
-}
-
 static void say_ready(struct session *s, struct joining *j)
 {
     const struct tenant *t = s->user->app->tenant;
@@ -138,7 +132,7 @@ static void say_ready(struct session *s, struct joining *j)
                                "sends_per_user", (json_int_t)tenant_limits(t)->sends_per_user);
     json_t *ready = json_pack("{s:O, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "user", user_json(j->arena, &j->user), "device_id", s->device.s,
                               "session_id", conn_id(s->conn), "node", node.id, "server_time", clock_format(clock_wall_ms(), now),
-                              "features", features_of(t), "limits", limits, "token_expires_at", clock_format(s->exp_ms, expires));
+                              "features", session_features(t), "limits", limits, "token_expires_at", clock_format(s->exp_ms, expires));
     size_t len;
     const char *text = json_write(j->arena, json_own(j->arena, ready), &len);
     session_emit(s, EV_SESSION_READY, text, len);
@@ -167,6 +161,7 @@ static void load_done(void *arg)
         s->state = SESSION_READY;
         conn_accept(s->conn);
         say_ready(s, j);
+        session_live(s);
         for (int i = 0; i < PAGES_MAX && j->counts[i] > 0; i++) {
             struct conv_id *fresh = arena_array(j->arena, (size_t)j->counts[i], sizeof(*fresh));
             catchup_attach(s->user->app, fresh, take_seats(s, j->pages[i], j->counts[i], fresh));
@@ -187,21 +182,19 @@ static void verify_work(void *arg)
     if (tokens_verify(j->arena, j->token_text, &j->token, &j->user, &j->err) == 0 && !tenant_origin_allowed(j->token.tenant, j->origin)) {
         err_set(&j->err, ERR_INVALID_TOKEN, "This app does not allow connections from the page's origin.");
     }
+    if (j->err.code == ERR_OK && j->where == EVENT_GAME && !tenant_has(j->token.tenant, FEATURE_GAMES)) {
+        err_set(&j->err, ERR_FEATURE_DISABLED, "The feature games is switched off for this app.");
+    }
 }
 
-static void on_expiry(struct loop_timer *t)
-{
-    struct session *s = (struct session *)((char *)t - offsetof(struct session, expiry));
-    session_disconnect(s, "token_expired");
-}
-
-static void replace_oldest(struct hub_user *u)
+/* Each namespace counts by itself: a chat is not ended by a game of the same client. */
+static void replace_oldest(struct hub_user *u, enum event_where where)
 {
     static const char payload[] = "{\"reason\":\"too_many_connections\"}";
     int live = 0;
     struct session *oldest = NULL;
     for (struct session *s = u->sessions; s != NULL; s = s->next_of_user) {
-        if (s->state != SESSION_ENDING) {
+        if (s->state != SESSION_ENDING && s->where == where) {
             oldest = oldest != NULL ? oldest : s;
             live++;
         }
@@ -215,7 +208,7 @@ static void replace_oldest(struct hub_user *u)
 static void enter_hub(struct session *s, const struct joining *j)
 {
     struct hub_user *u = hub_user_get(j->token.tenant, &j->token.user);
-    hub_app_set_tenant(u->app, j->token.tenant);
+    session_set_tenant(u->app, j->token.tenant);
     loop_timer_stop(&u->grace);
     hub_session_add(u, s);
     free(u->name);
@@ -229,9 +222,7 @@ static void enter_hub(struct session *s, const struct joining *j)
         fputs("out of memory: session\n", stderr);
         abort();
     }
-    int64_t left = s->exp_ms + TOKEN_LEEWAY_SECONDS * 1000 - clock_wall_ms();
-    loop_timer_start(&s->expiry, left > 0 ? left : 0, on_expiry);
-    replace_oldest(u);
+    replace_oldest(u, s->where);
 }
 
 static void verify_done(void *arg)
@@ -252,17 +243,17 @@ static void verify_done(void *arg)
     j->tenant = tenant_ref(s->user->app->tenant);
     j->claim = (struct presence_claim){
         .user = hub_user_id(s->user), .name = arena_strdup(j->arena, s->user->name), .devices = online_devices(j->arena, s->user)};
+    if (j->revocations != session_revocations()) {
+        session_recheck(&s->user->app->id, &j->claim.user);
+    }
     loop_work(load_work, load_done, j);
 }
 
 /* What a client sends in `auth`: other members belong to Socket.IO itself. */
-static int read_auth(struct joining *j, const struct conn *c, const json_t *auth, struct err *e)
+static int read_auth(struct joining *j, const json_t *auth, struct err *e)
 {
     const char *token = json_str(auth, "token", NULL);
     const json_t *device = json_object_get(auth, "device_id");
-    if (strcmp(conn_namespace(c), "/") != 0) {
-        return err_set(e, ERR_FEATURE_DISABLED, "This namespace is not available.");
-    }
     if (token == NULL || token[0] == '\0') {
         return err_set(e, ERR_MISSING_CREDENTIALS, "Connect with auth: {token}, a user token of POST /v1/tokens.");
     }
@@ -282,6 +273,7 @@ void session_connect(struct conn *c, const json_t *auth)
         return;
     }
     s->conn = c;
+    s->where = strcmp(conn_namespace(c), "/game") == 0 ? EVENT_GAME : EVENT_ROOT;
     conn_set_user(c, s);
     if (node.draining) {
         s->state = SESSION_ENDING;
@@ -292,8 +284,10 @@ void session_connect(struct conn *c, const json_t *auth)
     struct joining *j = arena_alloc(a, sizeof(*j));
     j->arena = a;
     j->conn = conn_ref_of(c);
+    j->where = s->where;
+    j->revocations = session_revocations();
     j->origin = conn_origin(c) == NULL ? NULL : arena_strdup(a, conn_origin(c));
-    if (read_auth(j, c, auth, &e) != 0) {
+    if (read_auth(j, auth, &e) != 0) {
         turn_away(s, &e);
         joining_free(j);
         return;

@@ -15,8 +15,8 @@ struct row {
     void (*handler)(struct op *op);
 };
 static const struct row rows[EV_COUNT] = {
-#define IN(name, wire, need, class, ack, handler) [EV_##name] = {FEATURE_##need, RATE_##class, handler},
-#define OUT(name, wire, feature, delivery)
+#define IN(name, wire, where, need, class, ack, handler) [EV_##name] = {FEATURE_##need, RATE_##class, handler},
+#define OUT(name, wire, where, feature, delivery)
     RT_EVENTS(IN, OUT)
 #undef IN
 #undef OUT
@@ -79,7 +79,7 @@ void session_event(struct conn *c, const char *name, json_t *args, bool binary, 
     if (s == NULL || s->state != SESSION_READY) {
         return;
     }
-    if (event_find(name, &ev) != 1) {
+    if (event_find(name, &ev) != 1 || (event_where(ev) & s->where) == 0) {
         unknown(s, name, ack_id);
         return;
     }

@@ -5,8 +5,8 @@
 #include "realtime/op.h"
 
 /* A handler runs the op (op_run()) or answers it in steps of its own; it owns it from then on. */
-#define IN(name, wire, feature, rate, ack, handler) void handler(struct op *op);
-#define OUT(name, wire, feature, delivery)
+#define IN(name, wire, where, feature, rate, ack, handler) void handler(struct op *op);
+#define OUT(name, wire, where, feature, delivery)
 RT_EVENTS(IN, OUT)
 #undef IN
 #undef OUT

@@ -21,8 +21,8 @@ static const struct {
 } events[EV_COUNT] = {
 #define RELIABLE false
 #define VOLATILE true
-#define IN(name, wire, feature, rate, ack, handler)
-#define OUT(name, wire, feature, delivery) [EV_##name] = {wire, delivery},
+#define IN(name, wire, where, feature, rate, ack, handler)
+#define OUT(name, wire, where, feature, delivery) [EV_##name] = {wire, delivery},
     RT_EVENTS(IN, OUT)
 #undef IN
 #undef OUT

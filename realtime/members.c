@@ -138,7 +138,7 @@ static void enter(struct hub_user *u, const struct check *k)
         if (s->state == SESSION_LOADING) {
             s->again = true;
         }
-        if (s->state != SESSION_READY) {
+        if (s->state != SESSION_READY || s->where != EVENT_ROOT) {
             continue;
         }
         struct seat *seat = hub_seat_add(s, &k->conv, &k->start, &fresh);
@@ -232,7 +232,7 @@ static void start_job(void *arg)
 void members_check(struct hub_app *app, const struct user_id *user, const struct conv_id *conv)
 {
     struct hub_user *u = hub_user_find(&app->id, user);
-    if (u == NULL || u->sessions == NULL) {
+    if (u == NULL || !session_chats(u)) {
         return;
     }
     if (waiting_count == waiting_room) {

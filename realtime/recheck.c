@@ -23,6 +23,7 @@ static struct conn_ref *queue;
 static size_t count, room;
 static bool runs;
 static struct loop_timer retry;
+static uint64_t revocations;
 
 static void push(struct session *s)
 {
@@ -70,7 +71,7 @@ static bool judge(const struct verdict *v)
     }
     switch (v->err.code) {
     case ERR_OK:
-        hub_app_set_tenant(s->user->app, v->tenant);
+        session_set_tenant(s->user->app, v->tenant);
         return true;
     case ERR_STORAGE_UNAVAILABLE:
     case ERR_UNCERTAIN:
@@ -124,8 +125,14 @@ static void start(struct loop_timer *t)
     loop_work(recheck_work, recheck_done, j);
 }
 
+uint64_t session_revocations(void)
+{
+    return revocations;
+}
+
 void session_recheck(const struct app_id *app, const struct user_id *user)
 {
+    revocations++;
     struct hub_user *one = app == NULL || user == NULL ? NULL : hub_user_find(app, user);
     size_t at = 0;
     struct hub_user *u = user != NULL ? one : hub_user_next(&at);

@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "realtime/loop.h"
+#include "realtime/session.h"
 #include "storage/groups.h"
 
 #define PAGE 1000
@@ -114,8 +115,8 @@ static void reload_done(void *arg)
 
 void members_reload(struct hub_user *u)
 {
-    if (u->reloading) {
-        return; /* it waits already, and has not been read yet */
+    if (u->reloading || !session_chats(u)) {
+        return; /* it waits already, and has not been read yet; or nobody of it is in conversations */
     }
     u->reloading = true;
     struct reload *r = calloc(1, sizeof(*r));
@@ -138,8 +139,6 @@ void members_reload_all(void)
 {
     size_t at = 0;
     for (struct hub_user *u = hub_user_next(&at); u != NULL; u = hub_user_next(&at)) {
-        if (u->sessions != NULL) {
-            members_reload(u);
-        }
+        members_reload(u);
     }
 }

@@ -21,7 +21,7 @@
 
 void session_emit(struct session *s, enum rt_event ev, const char *payload, size_t len)
 {
-    if (s->state == SESSION_READY) {
+    if (s->state == SESSION_READY && (event_where(ev) & s->where) != 0) {
         spec_emit(s->conn, ev, payload, len);
     }
 }
@@ -31,6 +31,15 @@ void session_emit_all(struct hub_user *u, enum rt_event ev, const char *payload,
     for (struct session *s = u->sessions; s != NULL; s = s->next_of_user) {
         session_emit(s, ev, payload, len);
     }
+}
+
+bool session_chats(const struct hub_user *u)
+{
+    const struct session *s = u->sessions;
+    while (s != NULL && s->where != EVENT_ROOT) {
+        s = s->next_of_user;
+    }
+    return s != NULL;
 }
 
 void session_disconnect(struct session *s, const char *reason)
@@ -98,7 +107,7 @@ void session_closed(struct conn *c, const char *reason)
     }
     conn_set_user(c, NULL);
     s->state = SESSION_ENDING;
-    loop_timer_stop(&s->expiry);
+    loop_timer_stop(&s->life);
     op_drop_waiting(s);
     watch_remove_all(s);
     if (s->user != NULL) {

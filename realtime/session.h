@@ -34,18 +34,20 @@ struct watcher; /* whose presence it wants: online.c */
 
 struct session {
     struct conn *conn;
+    enum event_where where; /* its namespace: in /game there are no conversations */
     enum session_state state;
     struct hub_user *user;        /* from SESSION_LOADING on */
     struct session *next_of_user; /* the newer one */
     struct device_id device;
     char *token; /* to be verified again when something was revoked */
     int64_t exp_ms;
-    struct loop_timer expiry;
+    struct loop_timer life; /* runs to token.expiring, then to the end of the leeway */
+    bool warned;            /* token.expiring has been said */
     struct seat *seats;
     bool again;      /* memberships changed while they were being read */
     bool rechecking; /* waits to have its token verified again */
     bool acks;       /* has acknowledged something: no transport proof any more */
-    struct rate_bucket events;
+    struct rate_bucket events, refreshes;
     struct pages *pages;
     struct watcher *watching;
     struct op *turn, *queue; /* op_run_in_turn(): the one that runs, and those that wait */
@@ -57,7 +59,19 @@ void session_disconnect(struct session *s, const char *reason); /* the client do
 /* All connections of a user that are ready. */
 void session_emit_all(struct hub_user *u, enum rt_event ev, const char *payload, size_t len);
 
+/* Whether the user has a connection of the namespace "/": only those are in conversations. */
+bool session_chats(const struct hub_user *u);
+
 /* Verifies tokens again: of one user, of an app (user NULL), of everybody (app NULL). Sessions whose token is not valid any more are disconnected. */
 void session_recheck(const struct app_id *app, const struct user_id *user);
+/* How often something was revoked so far: what was verified while it grew is to be verified again. */
+uint64_t session_revocations(void);
+
+/* ev_token.c: begins, or begins anew after a refresh, to count the life of the session's token: token.expiring when it nears its end, DISCONNECT behind the leeway. */
+void session_live(struct session *s);
+
+/* switches.c: what is known of the app now, if it is newer; sessions hear features.changed, and those of /game end when games are switched off. */
+void session_set_tenant(struct hub_app *app, const struct tenant *t);
+json_t *session_features(const struct tenant *t); /* names; a new reference */
 
 #endif

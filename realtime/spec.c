@@ -5,8 +5,16 @@
 #include "core/schema.h"
 
 static const char *const names[EV_COUNT] = {
-#define IN(name, wire, feature, rate, ack, handler) [EV_##name] = wire,
-#define OUT(name, wire, feature, delivery) [EV_##name] = wire,
+#define IN(name, wire, where, feature, rate, ack, handler) [EV_##name] = wire,
+#define OUT(name, wire, where, feature, delivery) [EV_##name] = wire,
+    RT_EVENTS(IN, OUT)
+#undef IN
+#undef OUT
+};
+
+static const enum event_where places[EV_COUNT] = {
+#define IN(name, wire, where, feature, rate, ack, handler) [EV_##name] = EVENT_##where,
+#define OUT(name, wire, where, feature, delivery) [EV_##name] = EVENT_##where,
     RT_EVENTS(IN, OUT)
 #undef IN
 #undef OUT
@@ -14,8 +22,8 @@ static const char *const names[EV_COUNT] = {
 
 enum answer { OUTWARD, ACK, NOACK };
 static const enum answer answers[EV_COUNT] = {
-#define IN(name, wire, feature, rate, ack, handler) [EV_##name] = ack,
-#define OUT(name, wire, feature, delivery) [EV_##name] = OUTWARD,
+#define IN(name, wire, where, feature, rate, ack, handler) [EV_##name] = ack,
+#define OUT(name, wire, where, feature, delivery) [EV_##name] = OUTWARD,
     RT_EVENTS(IN, OUT)
 #undef IN
 #undef OUT
@@ -30,6 +38,11 @@ static bool check_replies;
 const char *event_name(enum rt_event ev)
 {
     return names[ev];
+}
+
+enum event_where event_where(enum rt_event ev)
+{
+    return places[ev];
 }
 
 static int find(const char *name, bool inward, enum rt_event *ev_r)

@@ -23,6 +23,7 @@ void spec_emit(struct conn *c, enum rt_event ev, const char *payload, size_t len
 void spec_ack(struct conn *c, enum rt_event ev, int64_t ack_id, const char *payload, size_t len);
 
 const char *event_name(enum rt_event ev);
+enum event_where event_where(enum rt_event ev); /* the namespaces it belongs to */
 int event_find(const char *name, enum rt_event *ev_r)
     __attribute__((warn_unused_result)); /* 1 found among those that clients may send, 0 */
 int event_of_name(const char *name, enum rt_event *ev_r) __attribute__((warn_unused_result)); /* 1 found among ours, 0 */

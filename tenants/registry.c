@@ -131,6 +131,7 @@ static int tenant_of(struct arena *a, const struct app *row, struct tenant **t_r
     t->status = strcmp(row->status, "active") == 0    ? TENANT_ACTIVE
                 : strcmp(row->status, "deleted") == 0 ? TENANT_DELETED
                                                       : TENANT_SUSPENDED;
+    t->version = row->version;
     set_features(t, row->features);
     set_limits(t, row->limits);
     set_origins(t, row->origins);

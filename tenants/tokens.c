@@ -224,12 +224,16 @@ static int hand_out(struct arena *a, const struct verdict *v, struct user *user_
     return 0;
 }
 
+static int revoked(struct err *e)
+{
+    return err_set(e, ERR_TOKEN_REVOKED, "The token has been revoked; get a new one from your server.");
+}
+
 static int judge(const struct check *c, const struct verdict *v, struct err *e)
 {
     const struct jws *j = c->jws;
-    if (j->issued_ms < tenant_tokens_valid_after_ms(c->tenant) || (v->exists && j->issued_ms < v->user.tokens_valid_after_ms) ||
-        v->jti_revoked) {
-        return err_set(e, ERR_TOKEN_REVOKED, "The token has been revoked; get a new one from your server.");
+    if ((v->exists && j->issued_ms < v->user.tokens_valid_after_ms) || v->jti_revoked) {
+        return revoked(e);
     }
     if (!v->exists) {
         return err_set(e, ERR_INVALID_TOKEN, "The token names an unknown user; make the user with PUT /v1/users/{user_id}.");
@@ -240,6 +244,9 @@ static int judge(const struct check *c, const struct verdict *v, struct err *e)
 static int check_user(struct check *c, struct user *user_r, struct err *e)
 {
     const struct jws *j = c->jws;
+    if (j->issued_ms < tenant_tokens_valid_after_ms(c->tenant)) {
+        return revoked(e); /* without a look at the user: all sockets of an app are judged at once */
+    }
     struct cache_want want = {.app = j->app, .fresh_ms = VERDICT_FRESH_MS, .load = load_verdict, .ctx = c};
     struct cache_value *value;
     struct err away;

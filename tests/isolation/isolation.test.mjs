@@ -169,6 +169,7 @@ describe('events', () => {
   // For each event of a client that takes ids: its payload. Those without ids stand with null.
   const payloads = {
     'server.ping': null,
+    'token.refresh': null, // another app's token: scenario/token-life.test.mjs
     'message.send': [(x) => ({ conversation_id: x.conversation, text: 'x' }), (x) => ({ to: x.user, text: 'x' })],
     'history.get': [(x) => ({ conversation_id: x.conversation })],
     'sync': [(x) => ({ conversations: { [x.conversation]: 0 } })],

@@ -17,11 +17,12 @@ export function routes() {
     ({ operation, method, path, listener, auth, scope: scope === 'NONE' ? null : scope.toLowerCase().replace('_', ':'), rate, feature }));
 }
 
-/** The rows of realtime/events.h: {name, dir, ack}. */
+/** The rows of realtime/events.h: {name, dir, where, ack}. */
 export function events() {
   const text = source('realtime/events.h');
-  const ins = [...text.matchAll(/^\s*IN\(\s*\w+,\s*"([\w.]+)",\s*(\w+),\s*(\w+),\s*(\w+)/gm)].map(([, name, , , ack]) => ({ name, dir: 'in', ack: ack === 'ACK' }));
-  return ins.concat([...text.matchAll(/^\s*OUT\(\s*\w+,\s*"([\w.]+)"/gm)].map(([, name]) => ({ name, dir: 'out' })));
+  const ins = [...text.matchAll(/^\s*IN\(\s*\w+,\s*"([\w.]+)",\s*(\w+),\s*(\w+),\s*(\w+),\s*(\w+)/gm)]
+    .map(([, name, where, , , ack]) => ({ name, dir: 'in', where, ack: ack === 'ACK' }));
+  return ins.concat([...text.matchAll(/^\s*OUT\(\s*\w+,\s*"([\w.]+)",\s*(\w+)/gm)].map(([, name, where]) => ({ name, dir: 'out', where })));
 }
 
 /** openapi/rest.yaml, and its operations by operationId. */
