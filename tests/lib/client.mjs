@@ -11,10 +11,11 @@ export async function connect(url, auth, options = {}) {
   return c;
 }
 
-/** Connects without waiting: for refusals and reconnects. `acks`: true answers what asks for an ack, false does not, a function gets the answer to give. */
+/** Connects without waiting: for refusals and reconnects. `acks`: true answers what asks for an ack, false does not, a function gets the answer to give.
+ * `client`: the io() of another version. */
 export function dial(url, auth, options = {}) {
-  const { namespace = '/', ...rest } = options;
-  const socket = io(url + (namespace === '/' ? '' : namespace), { auth: typeof auth === 'string' ? { token: auth } : auth, forceNew: true, reconnection: false, ...rest });
+  const { namespace = '/', client = io, ...rest } = options;
+  const socket = client(url + (namespace === '/' ? '' : namespace), { auth: typeof auth === 'string' ? { token: auth } : auth, forceNew: true, reconnection: false, ...rest });
   const c = { socket, events: [], acks: options.acks ?? true };
   open.add(socket);
   socket.onAny((name, ...args) => {
@@ -27,7 +28,7 @@ export function dial(url, auth, options = {}) {
   c.of = (name) => c.events.filter((e) => e.name === name).map((e) => e.data);
   c.wait = async (name, match = () => true, timeout = 5000) =>
     (await until(() => c.events.find((e) => e.name === name && match(e.data, e)), { timeout, what: () => `event ${name} (seen: ${c.events.map((e) => e.name).join(' ')})` })).data;
-  c.send = (event, payload, timeout = 10000) => socket.timeout(timeout).emitWithAck(event, payload);
+  c.send = (event, payload, timeout = 10000) => (socket.emitWithAck ? socket.timeout(timeout).emitWithAck(event, payload) : sendByHand(socket, event, payload, timeout));
   c.ready = () => c.of('session.ready').at(-1);
   c.close = async () => {
     socket.disconnect();
@@ -35,6 +36,15 @@ export function dial(url, auth, options = {}) {
   };
   return c;
 }
+
+// What clients before 4.6 lack.
+const sendByHand = (socket, event, payload, timeout) => new Promise((resolve, reject) => {
+  const timer = setTimeout(() => reject(new Error('operation has timed out')), timeout);
+  socket.emit(event, payload, (answer) => {
+    clearTimeout(timer);
+    resolve(answer);
+  });
+});
 
 /** Message texts in the order of arrival. */
 export const texts = (c, conversation) => c.of('message.new').filter((m) => !conversation || m.conversation_id === conversation).map((m) => m.text);
