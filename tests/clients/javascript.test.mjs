@@ -19,12 +19,13 @@ const rows = (await Promise.all(VERSIONS.map(async (version) => {
   });
 }))).flat();
 
-let stack, app, gateway;
+let stack, app, games, gateway;
 before(async () => {
   stack = await Stack.start({ env: { PARLEY_PING_INTERVAL_MS: String(PING.interval), PARLEY_PING_TIMEOUT_MS: String(PING.timeout) } });
   gateway = stack.endpoints.realtime[0];
   app = await stack.app('Clients', { limits: { sends_per_user: 1000, sends_per_conversation: 10000 } });
-  await Promise.all(rows.flatMap((row) => [app.user(row.me), app.user(row.peer)]));
+  games = await stack.app('Games', { features: { games: true } });
+  await Promise.all(rows.flatMap((row) => [app.user(row.me), app.user(row.peer), games.user(row.me)]));
 });
 after(async () => {
   closeAll();
@@ -184,6 +185,24 @@ each('shares a connection between namespaces, and a refusal of one leaves the ot
   assert.equal((await c.send('server.ping', { t: 1 })).ok, true);
   assert.deepEqual(c.of('disconnect'), []);
   await c.close();
+});
+
+each('is in two namespaces by one connection, and leaves one alone', async (row) => {
+  const token = await games.token(row.me);
+  const chat = await connect(gateway, token, { ...row.options, timeout: 15000 });
+  const play = await connect(gateway, token, { client: (_, options) => chat.socket.io.socket('/game', options), timeout: 15000 });
+  assert.notEqual(play.socket.id, chat.socket.id);
+  assert.ok(play.ready().features.includes('games'));
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 ? play : chat).send('server.ping', { t: i })));
+  assert.deepEqual(answers.map((a) => a.t), Array.from({ length: 20 }, (_, i) => i), 'each ack to its own namespace');
+  play.socket.disconnect();
+  assert.equal((await chat.send('message.send', { to: row.me, text: 'note' })).ok, true);
+  await chat.wait('message.new', (m) => m.text === 'note');
+  play.socket.connect();
+  await until(() => play.of('session.ready').length === 2, { timeout: 10000, what: 'the return to /game' });
+  assert.equal((await play.send('server.ping', { t: 1 })).ok, true);
+  assert.deepEqual([chat.of('disconnect'), texts(play)], [[], []]);
+  await Promise.all([play.close(), chat.close()]);
 });
 
 each('comes back by itself after a cut, and gets what it missed', async (row) => {
