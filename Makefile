@@ -1,11 +1,15 @@
-# Parley. `make help` lists the targets. Variables: SAN=1 builds with ASan and UBSan into build/asan, V=1 shows the commands, GATEWAYS=2, and every
-# PARLEY_ setting of docs/CONFIG.md for run, up, down.
+# Parley. `make help` lists the targets. Variables: SAN=1 builds with ASan and UBSan into build/asan, FUZZ=1 with clang and libFuzzer into build/fuzz, V=1 shows
+# the commands, GATEWAYS=2, FUZZ_SECONDS=60, and every PARLEY_ setting of docs/CONFIG.md for run, up, down.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 CC ?= cc
 BUILD := build
 SAN ?=
+FUZZ ?=
+ifneq ($(FUZZ),)
+CC := clang
+endif
 VERSION := $(shell cat VERSION)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 JOBS := $(shell nproc)
@@ -26,6 +30,11 @@ SANFLAGS := -fsanitize=address,undefined
 OPT := -O1 -g -fno-omit-frame-pointer -Wno-format-truncation -Wno-format-overflow $(SANFLAGS) -fno-sanitize-recover=undefined
 BUILD := build/asan
 endif
+ifneq ($(FUZZ),)
+SANFLAGS := -fsanitize=address,undefined
+OPT := -O1 -g -fno-omit-frame-pointer $(SANFLAGS) -fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined
+BUILD := build/fuzz
+endif
 CFLAGS := -std=gnu11 $(OPT) $(WARN) $(HARDEN) -I. -MMD -MP -DPARLEY_VERSION='"$(VERSION)"' -include core/banned.h
 LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS)
 LIBS := -ljansson -lcrypto -lyaml -lpq -lhiredis -ljwt -luv -lpthread -lm
@@ -39,6 +48,7 @@ STORE := $(call obj,$(call src,core) $(filter-out storage/migrate_main.c,$(call 
 COMMON := $(STORE) $(call obj,$(call src,tenants))
 # Parts of the gateway that do no I/O: unit tests link them.
 PURE := $(call obj,$(wildcard realtime/engineio*.c realtime/socketio*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EMBEDDED := $(foreach f,$(sort $(wildcard migrations/0*.sql openapi/*.yaml)),$(f)=$(f)) \
   $(foreach f,$(sort $(wildcard storage/lua/*.lua)),lua/$(notdir $(f))=$(f))
 PROGRAMS := $(addprefix $(BUILD)/,parley-api parley-realtime parley-migrate)
@@ -64,6 +74,16 @@ $(BUILD)/stored/%: tests/storage/%.c $(STORE)
 	$(call say,LD)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(CFLAGS_storage) $(LDFLAGS) $< $(STORE) $(LIBS) -lcmocka -o $@
+
+# An archive gives each fuzzer the files that it uses, but for those that it replaces.
+$(BUILD)/fuzzed.a: $(call obj,$(call src,core) $(call src,realtime)) $(BUILD)/embed_data.o
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/fuzzed.a $(BUILD)/flags
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $(WRAPPED) $< $(filter %.o,$^) $(filter %.a,$^) -ljansson -lcrypto -lyaml -luv -lpthread -lm -o $@
+$(BUILD)/fuzz_session: $(call obj,$(addprefix tests/fuzz/,client.c fake_loop.c fake_lws.c))
+$(BUILD)/fuzz_session: WRAPPED := -Wl,--wrap=crypto_random,--wrap=recv,--wrap=writev,--wrap=epoll_ctl
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(call say,CC)
@@ -105,8 +125,18 @@ test: ## install what the tests need and run them all
 	@dev/deps test
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check-build
+	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 fuzzers
 	@dev/test
 check-build: $(PROGRAMS) $(UNIT) $(STORED)
+FUZZ_SECONDS ?= 60
+fuzz: fuzz-build ## run each fuzzer for FUZZ_SECONDS=60
+	@dev/fuzz run $(FUZZ_SECONDS)
+fuzz-merge: fuzz-build ## keep what the fuzzers have found and reaches new code
+	@dev/fuzz merge
+fuzz-build:
+	@dev/deps test
+	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 fuzzers
+fuzzers: $(FUZZERS)
 check: $(UNIT) check-layers ## run the unit tests and the layer check
 	@for t in $(UNIT); do $$t || exit 1; done
 check-layers: ## who may include whom
@@ -124,4 +154,4 @@ clean: ## remove what was built
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all deps run up down status test check-build check check-layers format format-check lint docs clean help FORCE
+.PHONY: all deps run up down status test check-build fuzz fuzz-merge fuzz-build fuzzers check check-layers format format-check lint docs clean help FORCE
