@@ -37,7 +37,8 @@ static int write_answer(struct sock *s, const struct answer *w)
     size_t len = out.len - LWS_PRE;
     int n = lws_write(s->wsi, (unsigned char *)out.data + LWS_PRE, len, LWS_WRITE_HTTP);
     buf_free(&out);
-    return n < (int)len ? -1 : 0;
+    s->broken = n < (int)len;
+    return s->broken ? -1 : 0;
 }
 
 static void on_idle(struct loop_timer *t)

@@ -115,6 +115,14 @@ static struct answer packets_answer(const struct buf *body)
     return (struct answer){.status = 200, .type = PLAIN_TEXT, .extra = NO_STORE, .body = body->data, .len = body->len};
 }
 
+/* Packets that were taken from the queue and did not go out are lost, and the session with them. */
+static void lose_with(const struct sock *s, struct link *l)
+{
+    if (s->broken) {
+        link_close(l, "transport error", LINK_CUT);
+    }
+}
+
 static int answer_now(struct sock *s, struct link *l, const char *tail)
 {
     struct buf body = {0};
@@ -122,6 +130,7 @@ static int answer_now(struct sock *s, struct link *l, const char *tail)
     struct answer w = packets_answer(&body);
     int rc = http_answer(s, &w);
     buf_free(&body);
+    lose_with(s, l);
     return rc;
 }
 
@@ -135,6 +144,7 @@ void polling_answer(struct link *l, const char *tail)
     s->link = NULL;
     http_answer_held(s, &w);
     buf_free(&body);
+    lose_with(s, l);
 }
 
 void polling_release(struct link *l)

@@ -64,6 +64,7 @@ struct sock {
     enum sock_state state;
     bool watched;      /* known to the hang-up watcher */
     bool blocked;      /* waits for websocket_writable() */
+    bool broken;       /* an answer could not be written */
     bool gone;         /* WSI_DESTROY has come */
     bool bye;          /* our close frame has gone out */
     bool binary;       /* of the message in rx */

@@ -31,6 +31,7 @@ static const struct config config = {.ping_interval = 1000,
                                      .max_payload = 100000,
                                      .connect_timeout = 3000,
                                      .send_queue = 65536,
+                                     .send_stall = 5000,
                                      .connections_per_address = 5,
                                      .origins = "http://a.example"};
 static char policy; /* what becomes of connects */
@@ -214,7 +215,7 @@ static void check_link(struct link *l)
         bytes += link_peek(l, i)->len + 64;
     }
     HOLDS(l->bytes == bytes && l->queued - l->sent == l->count);
-    HOLDS(l->state != LINK_OPEN || bytes <= (size_t)config.send_queue);
+    HOLDS(l->state != LINK_OPEN || l->count == 0 || bytes - link_peek(l, 0)->len - 64 <= (size_t)config.send_queue);
     HOLDS(l->proven <= l->sent && l->ping_number <= l->queued);
     HOLDS(l->held == NULL || l->eio.transport == EIO_POLLING);
     HOLDS(l->ws == NULL || l->eio.transport == EIO_WEBSOCKET);
@@ -251,7 +252,7 @@ static struct lws *connection(char digit)
 
 static bool takes_request(const struct lws *wsi)
 {
-    return wsi != NULL && !wsi->ws && !wsi->transaction && !wsi->kill && !wsi->lost;
+    return wsi != NULL && !wsi->ws && !wsi->transaction && !wsi->kill;
 }
 
 static void request(struct lws *wsi, int method, const char *query, long length)
@@ -496,6 +497,8 @@ static void finish(void)
     HOLDS(link_open_count() == 0 && link_flushing_count() == 0);
     HOLDS(sock_count() == 0 && sock_ending_count() == 0);
     HOLDS(metric_get(METRIC_CONNECTIONS, "polling", NULL) == 0 && metric_get(METRIC_CONNECTIONS, "websocket", NULL) == 0);
+    HOLDS(metric_get(METRIC_SENDQ_BYTES, NULL, NULL) == 0);
+    HOLDS(metric_get(METRIC_SOCKETS, NULL, NULL) == 0 && metric_get(METRIC_ADDRESSES, NULL, NULL) == 0);
     HOLDS(fake_timers_idle());
     for (int i = 0; i < clients_count; i++) {
         HOLDS(link_find(clients[i].sid) == NULL);
