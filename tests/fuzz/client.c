@@ -64,8 +64,8 @@ static void read_event(struct user *u, struct arena *a, const struct sio_packet 
 static void read_connect_error(struct arena *a, const char *text, size_t len)
 {
     struct err e;
-    const char *json = memchr(text, '{', len);
-    HOLDS(json != NULL);
+    const char *json = text[1] == '/' ? memchr(text, ',', len) : text;
+    HOLDS(json++ != NULL);
     json_t *v = json_read(a, json, len - (size_t)(json - text), &e);
     HOLDS(v != NULL && json_str(v, "message", NULL) != NULL);
 }
