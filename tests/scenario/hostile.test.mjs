@@ -262,6 +262,8 @@ describe('HTTP at the gateway', () => {
   test('1,000,000 bytes are taken', async () => {
     const sid = await handshake();
     await fetch(`${gateway}${EIO}&sid=${sid}`, { method: 'POST', body: `40${JSON.stringify({ token })}`, headers: { 'content-type': 'text/plain' } });
+    const accepted = await (await fetch(`${gateway}${EIO}&sid=${sid}`)).text(); // until then less is taken
+    assert.match(accepted, /^40\{"sid"/);
     const r = await fetch(`${gateway}${EIO}&sid=${sid}`, { method: 'POST', body: '6'.padEnd(1000000, 'x'), headers: { 'content-type': 'text/plain' } });
     await r.text();
     assert.notEqual(r.status, 413);
