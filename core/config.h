@@ -45,7 +45,9 @@
     C(INT,    rest_per_key,         "REST_PER_KEY",          "1000",          1,     1000000,    "A",     "requests per second of one API key; burst is twice that") \
     C(INT,    rest_per_user,        "REST_PER_USER",         "20",            1,     1000000,    "A",     "requests per second of one user token; burst is three times that") \
     C(MS,     presence_grace,       "PRESENCE_GRACE_MS",     "2000",          0,     600000,     "R",     "how long a user stays online after the last connection has gone") \
-    C(MS,     shutdown_timeout,     "SHUTDOWN_TIMEOUT_MS",   "4000",          100,   60000,      "AR",    "SIGTERM: the process has ended after this") \
+    C(MS,     shutdown_timeout,     "SHUTDOWN_TIMEOUT_MS",   "4000",          100,   600000,     "AR",    "SIGTERM: the process has ended after this") \
+    C(MS,     drain_wait,           "DRAIN_WAIT_MS",         "100",           0,     300000,     "R",     "SIGTERM: so long /readyz fails and new sessions are refused before clients are told, so that a balancer notices; at most a quarter of SHUTDOWN_TIMEOUT") \
+    C(MS,     drain_spread,         "DRAIN_SPREAD_MS",       "1500",          0,     300000,     "R",     "then clients are sent away one after the other over so long; with the wait at most half of SHUTDOWN_TIMEOUT") \
     C(STR,    docs_url,             "DOCS_URL",              "https://parley.invalid", 0, 0,     "AR",    "prefix of the type URIs in problem bodies") \
     C(STR,    log_level,            "LOG_LEVEL",             "info",          0,     0,          "ARVM",  "debug, info, warn or error")
 /* clang-format on */

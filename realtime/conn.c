@@ -21,7 +21,7 @@ struct conn {
     uint32_t index, generation;
     enum namespace ns : 8;
     enum conn_state state : 8;
-    bool used;
+    bool used, leaving;
     char id[EIO_SID_LEN + 1];
     void *user;
     const char *reason;
@@ -281,7 +281,26 @@ void conn_close(struct conn *c, const char *reason)
     }
 }
 
+void conn_leave(struct conn *c, const char *reason)
+{
+    struct peer *p = live(c) ? c->link->user : NULL;
+    c->leaving = true;
+    for (int i = 0; i < NS_COUNT; i++) {
+        if (p == NULL || (p->conns[i] != NULL && !p->conns[i]->leaving)) {
+            return;
+        }
+    }
+    link_close(c->link, reason, LINK_FLUSH);
+}
+
 /* ---- facts ---- */
+
+uint32_t conn_spread(const struct conn *c, uint32_t n)
+{
+    uint32_t random;
+    memcpy(&random, c->link->sid + EIO_SID_LEN - sizeof(random), sizeof(random));
+    return n == 0 ? 0 : (random * 2654435761u >> 8) % n;
+}
 
 const char *conn_id(const struct conn *c)
 {
@@ -386,10 +405,41 @@ void link_on_open(struct link *l)
     arm(p);
 }
 
+/* The namespace that a CONNECT packet is for, told by its first bytes; -1 none of ours, or no CONNECT. */
+static int connect_of(const struct sio_decoder *d, const char *p, size_t len)
+{
+    if (len == 0 || p[0] != '0' || sio_collecting(d)) {
+        return -1;
+    }
+    if (len == 1 || p[1] != '/') {
+        return NS_ROOT;
+    }
+    const char *comma = memchr(p, ',', len);
+    size_t name = (comma != NULL ? (size_t)(comma - p) : len) - 1;
+    for (int i = 0; i < NS_COUNT; i++) {
+        if (strlen(namespace_names[i]) == name && memcmp(namespace_names[i], p + 1, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* A new namespace while there are to be none: the transport is closed before anything is parsed, and the client comes back in a while or elsewhere. One that is
+ * connected already is asked for again by clients that mean nothing by it. */
+static bool unwelcome(const struct peer *p, const char *data, size_t len)
+{
+    int ns = node.draining ? connect_of(&p->decoder, data, len) : -1;
+    return ns >= 0 && p->conns[ns] == NULL;
+}
+
 void link_on_message(struct link *l, const void *data, size_t len, bool binary)
 {
     struct peer *p = l->user;
     struct err e;
+    if (!binary && unwelcome(p, data, len)) {
+        link_close(l, "server shutting down", LINK_FLUSH);
+        return;
+    }
     switch (sio_feed(&p->decoder, data, len, binary, loop_now_ms(), &e)) {
     case 1:
         on_packet(p, &p->decoder.packet);

@@ -49,6 +49,10 @@ void conn_refuse(struct conn *c, const struct err *e);
  * metrics. session_closed() follows at the end of the turn. */
 void conn_disconnect(struct conn *c, const char *reason);
 void conn_close(struct conn *c, const char *reason);
+/* Has nothing more to do here: the transport is closed when all namespaces of the Engine.IO session have said so. */
+void conn_leave(struct conn *c, const char *reason);
+/* A number from 0 to n - 1, the same for all namespaces of an Engine.IO session, spread evenly over sessions. */
+uint32_t conn_spread(const struct conn *c, uint32_t n);
 
 const char *conn_id(const struct conn *c);        /* Socket.IO sid, 20 characters, public */
 const char *conn_transport(const struct conn *c); /* "polling" or "websocket", now */

@@ -48,6 +48,10 @@ static void turn_away(struct session *s, const struct err *e)
 {
     struct err told = *e;
     s->state = SESSION_ENDING;
+    if (node.draining) {
+        conn_close(s->conn, "server shutting down");
+        return;
+    }
     if (is_outage(e->code)) {
         metric_add(METRIC_CONNECTIONS_TOTAL, err_name(e->code), NULL, 1);
         conn_close(s->conn, "storage unavailable");
@@ -155,7 +159,7 @@ static void load_done(void *arg)
         const char *payload = online_payload(j->arena, &j->now);
         watch_tell(tenant_app(j->tenant), &j->user.id, payload, strlen(payload));
     }
-    if (s != NULL && j->err.code != ERR_OK) {
+    if (s != NULL && (j->err.code != ERR_OK || node.draining)) {
         turn_away(s, &j->err);
     } else if (s != NULL) {
         s->state = SESSION_READY;
@@ -233,7 +237,7 @@ static void verify_done(void *arg)
         joining_free(j);
         return;
     }
-    if (j->err.code != ERR_OK) {
+    if (j->err.code != ERR_OK || node.draining) {
         turn_away(s, &j->err);
         joining_free(j);
         return;
@@ -267,19 +271,7 @@ static int read_auth(struct joining *j, const json_t *auth, struct err *e)
 void session_connect(struct conn *c, const json_t *auth)
 {
     struct err e = {0};
-    struct session *s = calloc(1, sizeof(*s));
-    if (s == NULL) {
-        conn_close(c, "out of memory");
-        return;
-    }
-    s->conn = c;
-    s->where = strcmp(conn_namespace(c), "/game") == 0 ? EVENT_GAME : EVENT_ROOT;
-    conn_set_user(c, s);
-    if (node.draining) {
-        s->state = SESSION_ENDING;
-        conn_close(c, "draining");
-        return;
-    }
+    struct session *s = session_new(c);
     struct arena *a = arena_new("connect");
     struct joining *j = arena_alloc(a, sizeof(*j));
     j->arena = a;

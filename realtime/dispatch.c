@@ -45,8 +45,8 @@ static void unknown(struct session *s, const char *name, int64_t ack_id)
 static int admit(struct session *s, enum rt_event ev, int64_t *retry_r, struct err *e)
 {
     const struct row *row = &rows[ev];
-    if (node.draining) {
-        return err_set(e, ERR_DRAINING, "This gateway is shutting down; connect again.");
+    if (s->leaving) {
+        return err_set(e, ERR_DRAINING, "This gateway is shutting down; connect to another one.");
     }
     if (row->feature != FEATURE_CORE && !tenant_has(s->user->app->tenant, row->feature)) {
         return err_set(e, ERR_FEATURE_DISABLED, "The feature %s is switched off for this app.", feature_name(row->feature));

@@ -45,6 +45,9 @@ static void on_life(struct loop_timer *t)
 void session_live(struct session *s)
 {
     s->warned = false;
+    if (node.draining) {
+        return; /* the timer is the drain's */
+    }
     if (s->exp_ms - WARNING_MS <= clock_wall_ms()) {
         warn(s);
     }

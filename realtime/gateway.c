@@ -13,6 +13,7 @@
 #define HEADER_SECONDS 5
 #define WAIT_TICK_MS 50
 #define RELEASE_MS 500
+#define RETRY_AFTER "Retry-After: 2\r\n"
 #define NOT_FOUND_BODY "{\"type\":\"about:blank\",\"title\":\"There is no such resource\",\"status\":404,\"code\":\"not_found\"}"
 
 struct gateway_setup gateway_setup = {.paths = {"/socket.io"}};
@@ -116,7 +117,7 @@ static int on_request(struct sock *s)
     if (l != NULL) {
         return polling_get(s, l);
     }
-    struct answer busy = {.status = 503, .type = "text/plain", .close = true};
+    struct answer busy = {.status = 503, .type = "text/plain", .extra = RETRY_AFTER, .close = true};
     bool full = s->address->links >= node.config->connections_per_address;
     return node.draining || full ? http_answer(s, &busy) : polling_open(s, &r);
 }
@@ -126,6 +127,7 @@ static int on_request(struct sock *s)
 static int refuse_upgrade(struct sock *s, int status, const char *text)
 {
     struct answer w = {.status = status, .type = "text/html", .body = text, .len = strlen(text), .close = true};
+    w.extra = status == 503 ? RETRY_AFTER : NULL;
     (void)!http_write(s, &w);
     return -1;
 }
@@ -303,11 +305,6 @@ int gateway_listen(struct err *e)
     return accept_start(vhost, e);
 }
 
-void gateway_stop_listening(void)
-{
-    accept_stop();
-}
-
 /* lws destroys its sockets in later turns. */
 static void on_release(struct loop_timer *t)
 {
@@ -327,6 +324,7 @@ static void on_wait(struct loop_timer *t)
         return;
     }
     struct lws_context *context = g.context;
+    accept_stop();
     g.context = NULL;
     lws_context_destroy(context);
     g.until_ms = loop_now_ms() + RELEASE_MS;
@@ -335,7 +333,6 @@ static void on_wait(struct loop_timer *t)
 
 void gateway_stop(int wait_ms, void (*done)(void))
 {
-    accept_stop();
     g.done = done;
     g.until_ms = loop_now_ms() + wait_ms;
     link_close_all("server shutting down");

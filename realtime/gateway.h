@@ -16,8 +16,7 @@ extern struct gateway_setup gateway_setup;
 
 int gateway_init(struct err *e) __attribute__((warn_unused_result));   /* everything but listening */
 int gateway_listen(struct err *e) __attribute__((warn_unused_result)); /* SO_REUSEPORT */
-void gateway_stop_listening(void);                                     /* live sessions go on */
-/* Closes all sessions (WebSocket close code 1001), waits up to wait_ms for the peers, releases everything, calls done. */
+/* Closes all sessions (WebSocket close code 1001, polling "1"), waits up to wait_ms for the peers to see it, stops listening, releases everything, calls done. */
 void gateway_stop(int wait_ms, void (*done)(void));
 
 #endif

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #define LINGER_MS 30000 /* an ended polling session owes the client its end for so long */
+#define POLL_MS 1000    /* within this, a living client comes for it */
 #define FLUSH_MS 5000   /* a closing WebSocket may take so long for what is queued */
 #define CLOSE_GOING_AWAY 1001
 #define FRAME_COST 64 /* what a queued frame costs beside its bytes */
@@ -314,12 +315,23 @@ void link_close_all(const char *reason)
     }
 }
 
+/* An ended polling session without a waiting GET is remembered, so that the client hears of the end at its next poll. */
+static bool owes_an_end(const struct link *l)
+{
+    return l->eio.transport == EIO_POLLING && l->end == LINK_FLUSH;
+}
+
+static bool soon_polled(const struct link *l)
+{
+    return l->state == LINK_ENDED && owes_an_end(l) && l->timer.due_ms - loop_now_ms() > LINGER_MS - POLL_MS;
+}
+
 int link_flushing_count(void)
 {
     int n = 0;
     for (size_t i = 0; i < links.buckets; i++) {
         for (struct link *l = links.by_sid[i]; l != NULL; l = l->next_by_sid) {
-            n += l->ws != NULL || l->probe != NULL;
+            n += l->ws != NULL || l->probe != NULL || soon_polled(l);
         }
     }
     return n;
@@ -374,12 +386,6 @@ static void on_linger_over(struct loop_timer *t)
     drop_queue(l);
     l->end = LINK_CUT;
     link_settle(l);
-}
-
-/* An ended polling session without a waiting GET is remembered, so that the client hears of the end at its next poll. */
-static bool owes_an_end(const struct link *l)
-{
-    return l->eio.transport == EIO_POLLING && l->end == LINK_FLUSH;
 }
 
 void link_settle(struct link *l)

@@ -70,7 +70,8 @@ void link_send(struct link *l, struct frame *f);
 void link_close(struct link *l, const char *reason, enum link_end end);
 void link_close_all(const char *reason);
 int link_open_count(void);
-int link_flushing_count(void); /* after link_close_all(): WebSockets that have not got their close frame yet */
+int link_flushing_count(
+    void); /* after link_close_all(): WebSockets that have not got their close frame yet, polling clients that have not come for the end */
 
 /* ---- for the transports ---- */
 

@@ -1,5 +1,5 @@
 /* main.c: parley-realtime: the Socket.IO gateway. Start order: settings, keys, stores (which connect by themselves), loop, event side, listeners. The end, on SIGTERM
- * or SIGINT: not ready, no new connections, the event side finishes what it has begun, close frames, exit. */
+ * or SIGINT: not ready, no new sessions, clients told and closed one after the other (drain.c), what has been begun is finished, exit. A second signal changes nothing. */
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -95,7 +95,7 @@ static void close_transports(void)
     if (!closing) {
         closing = true;
         loop_timer_stop(&hurry);
-        gateway_stop(config.shutdown_timeout / 4, on_gateway_stopped);
+        gateway_stop(config.shutdown_timeout / 5, on_gateway_stopped);
     }
 }
 
@@ -119,8 +119,7 @@ static void on_signal(uv_signal_t *unused, int signal)
     if (pthread_create(&thread, NULL, end_anyway, (void *)(intptr_t)config.shutdown_timeout) == 0) {
         pthread_detach(thread);
     }
-    gateway_stop_listening();
-    loop_timer_start(&hurry, config.shutdown_timeout / 2, on_hurry);
+    loop_timer_start(&hurry, config.shutdown_timeout / 10 * 7, on_hurry);
     session_stop(close_transports);
 }
 

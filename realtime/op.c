@@ -16,6 +16,7 @@ struct op *op_new(struct session *s, enum rt_event ev, json_t *payload, int64_t 
     struct tenant *t = tenant_ref(s->user->app->tenant);
     arena_defer(a, tenant_unref, t);
     hub_app_ref(s->user->app);
+    s->in_flight++;
     op->arena = a;
     op->conn = conn_ref_of(s->conn);
     op->event = ev;
@@ -87,6 +88,9 @@ static void finish(struct op *op)
     loop_timer_stop(&op->deadline);
     answer(op, op->result == STEP_FAIL ? op_error_text(op->arena, &op->err, op->retry_after_ms) : success_text(op));
     hub_app_unref(op->app);
+    if (s != NULL) {
+        s->in_flight--;
+    }
     struct arena *a = op->arena;
     arena_free(&a); /* the op with it */
     if (had_turn) {

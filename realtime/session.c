@@ -1,7 +1,5 @@
 #include "realtime/session.h"
 
-#include "core/crypto.h"
-#include "core/log.h"
 #include "realtime/fanout.h"
 #include "realtime/catchup.h"
 #include "realtime/keeper.h"
@@ -16,6 +14,8 @@
 #include "realtime/writer.h"
 
 #include <stddef.h>
+
+static int count;
 
 /* ---- saying things ---- */
 
@@ -40,6 +40,20 @@ bool session_chats(const struct hub_user *u)
         s = s->next_of_user;
     }
     return s != NULL;
+}
+
+struct session *session_new(struct conn *c)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        fputs("out of memory: session\n", stderr);
+        abort();
+    }
+    count++;
+    s->conn = c;
+    s->where = strcmp(conn_namespace(c), "/game") == 0 ? EVENT_GAME : EVENT_ROOT;
+    conn_set_user(c, s);
+    return s;
 }
 
 void session_disconnect(struct session *s, const char *reason)
@@ -77,7 +91,10 @@ void session_proven(struct conn *c)
 
 /* ---- the end of a session ---- */
 
-static bool stopping;
+int session_count(void)
+{
+    return count;
+}
 
 static void leave_conversations(struct session *s)
 {
@@ -105,6 +122,7 @@ void session_closed(struct conn *c, const char *reason)
     if (s == NULL) {
         return;
     }
+    count--;
     conn_set_user(c, NULL);
     s->state = SESSION_ENDING;
     loop_timer_stop(&s->life);
@@ -117,7 +135,7 @@ void session_closed(struct conn *c, const char *reason)
         hub_session_remove(s);
         if (u->sessions == NULL) {
             online_gone(u);
-        } else if (!stopping) {
+        } else if (!node.draining) {
             online_touch(u);
         }
     }
@@ -146,59 +164,4 @@ bool session_ready(struct buf *verbose)
 bool session_failed(void)
 {
     return keeper_failed();
-}
-
-static struct loop_timer drain_timer;
-static void (*all_done)(void);
-
-static void on_bus_closed(void *ctx)
-{
-    (void)ctx;
-    writer_stop();
-    spec_unload();
-    all_done();
-}
-
-static void on_lease_ended(void *arg)
-{
-    (void)arg;
-    peers_stop(on_bus_closed, NULL);
-}
-
-static void on_presence_given_back(void *arg)
-{
-    (void)arg;
-    keeper_stop(on_lease_ended);
-}
-
-/* Until every row has its outcome and every watermark is written; main.c bounds it. */
-static void drain(struct loop_timer *t)
-{
-    watermark_flush();
-    if (writer_waiting() > 0 || !watermark_idle()) {
-        loop_timer_start(t, 50, drain);
-        return;
-    }
-    online_stop(on_presence_given_back);
-}
-
-/* Clients come back spread over a second and more, each at a moment of its own. */
-static void tell_draining(void)
-{
-    size_t at = 0;
-    for (struct hub_user *u = hub_user_next(&at); u != NULL; u = hub_user_next(&at)) {
-        char payload[64];
-        uint32_t random;
-        crypto_random(&random, sizeof(random));
-        int n = snprintf(payload, sizeof(payload), "{\"reconnect_in_ms\":%u}", 100 + random % 2000);
-        session_emit_all(u, EV_SERVER_DRAINING, payload, (size_t)n);
-    }
-}
-
-void session_stop(void (*done)(void))
-{
-    stopping = true;
-    all_done = done;
-    tell_draining();
-    drain(&drain_timer);
 }

@@ -13,8 +13,8 @@
 
 /* Before the gateway listens: specification, bus, writer, keeper of the lease. -1 ends the start. */
 int session_start(struct err *e) __attribute__((warn_unused_result));
-/* Tells the clients, refuses new work, waits for what is under way (acks included), gives presence and lease back; then calls done. The transports still work
- * until then and are closed afterwards: session_closed() may follow. */
+/* drain.c: node.draining is set. Tells the clients and closes their transports one after the other, each when its events have their acks; finishes what is on its
+ * way into storage, gives presence and lease back, then calls done. Where it stands at the end of its time, main.c goes on: session_closed() may follow. */
 void session_stop(void (*done)(void));
 /* Whether this node can serve. verbose (may be NULL): appends one line "name ok" or "name why" for each of postgres, schema and redis. Does no I/O. */
 bool session_ready(struct buf *verbose);
@@ -41,17 +41,22 @@ struct session {
     struct device_id device;
     char *token; /* to be verified again when something was revoked */
     int64_t exp_ms;
-    struct loop_timer life; /* runs to token.expiring, then to the end of the leeway */
+    struct loop_timer life; /* runs to token.expiring, then to the end of the leeway; when draining, to its leave */
     bool warned;            /* token.expiring has been said */
     struct seat *seats;
     bool again;      /* memberships changed while they were being read */
     bool rechecking; /* waits to have its token verified again */
     bool acks;       /* has acknowledged something: no transport proof any more */
+    bool leaving;    /* drain: its transport is being closed, new events are refused */
+    int in_flight;   /* events without an answer yet */
     struct rate_bucket events, refreshes;
     struct pages *pages;
     struct watcher *watching;
     struct op *turn, *queue; /* op_run_in_turn(): the one that runs, and those that wait */
 };
+
+struct session *session_new(struct conn *c);
+int session_count(void);
 
 /* Emits, unless it is ending. */
 void session_emit(struct session *s, enum rt_event ev, const char *payload, size_t len);
