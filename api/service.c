@@ -41,8 +41,8 @@ static json_t *feature_list(void)
 static json_t *limit_list(void)
 {
     json_t *limits = json_object();
-#define L(name, otherwise, doc) json_object_set_new(limits, #name, json_integer(otherwise));
-    TENANT_LIMITS(L)
+#define L(name, otherwise, doc) json_object_set_new(limits, #name, json_integer(tenant_limits_default.name));
+    TENANT_LIMITS(L, L)
 #undef L
     json_object_set_new(limits, "body_bytes", json_integer(BODY_MAX));
     return limits;

@@ -36,11 +36,23 @@
     C(STR,    origins,              "ORIGINS",               "*",             0,     0,          "AR",    "browser origins allowed at HTTP level: * or a comma-separated list; each app may restrict further") \
     C(MS,     ping_interval,        "PING_INTERVAL_MS",      "25000",         100,   600000,     "R",     "Engine.IO pingInterval") \
     C(MS,     ping_timeout,         "PING_TIMEOUT_MS",       "20000",         100,   600000,     "R",     "Engine.IO pingTimeout") \
-    C(BYTES,  max_payload,          "MAX_PAYLOAD_BYTES",     "1000000",       10000, 10000000,   "R",     "largest polling body and WebSocket message") \
+    C(BYTES,  max_payload,          "MAX_PAYLOAD_BYTES",     "1000000",       10000, 10000000,   "AR",    "largest polling body and WebSocket message; each app may have less") \
+    C(BYTES,  payload_before_auth,  "PAYLOAD_BEFORE_AUTH_BYTES", "65536",     1024,  10000000,   "R",     "the same before a namespace is joined") \
+    C(INT,    attachments,          "ATTACHMENTS",           "10",            1,     10,         "AR",    "binary attachments of one packet; each app may have less") \
+    C(BYTES,  attachment_bytes,     "ATTACHMENT_BYTES",      "4000000",       1000,  40000000,   "AR",    "all attachments of one packet together; each app may have less") \
+    C(INT,    events_per_second,    "EVENTS_PER_SECOND",     "50",            1,     1000000,    "AR",    "events of one connection, messages apart; each app may have less") \
+    C(INT,    events_burst,         "EVENTS_BURST",          "200",           1,     1000000,    "AR",    "the burst to that; each app may have less") \
+    C(INT,    events_in_flight,     "EVENTS_IN_FLIGHT",      "256",           1,     100000,     "AR",    "events of one connection that may wait for their answer; each app may have less") \
+    C(INT,    refused_events,       "REFUSED_EVENTS",        "1000",          1,     1000000,    "R",     "a connection whose events were refused so often for their rate, less ten for each second, is closed") \
     C(MS,     connect_timeout,      "CONNECT_TIMEOUT_MS",    "10000",         100,   600000,     "R",     "an Engine.IO session that joins no namespace is closed after this") \
     C(BYTES,  send_queue,           "SEND_QUEUE_BYTES",      "262144",        65536, 67108864,   "R",     "bytes queued for one connection, behind the packet under way, before it is cut as a slow consumer") \
     C(MS,     send_stall,           "SEND_STALL_MS",         "20000",         100,   600000,     "R",     "a connection that takes nothing of what is queued for it is cut as a slow consumer after this, when more comes") \
-    C(INT,    connections_per_address, "CONNECTIONS_PER_ADDRESS", "2000",    1,     1000000,    "R",     "sockets from one address") \
+    C(INT,    connections_per_address, "CONNECTIONS_PER_ADDRESS", "2000",    1,     1000000,    "R",     "sockets, and sessions, from one address at one gateway") \
+    C(INT,    connections_per_app,  "CONNECTIONS_PER_APP",   "200000",        1,     10000000,   "AR",    "connections of one app at one gateway; each app may have less") \
+    C(INT,    connects_waiting,     "CONNECTS_WAITING",      "5000",          1,     1000000,    "R",     "overload: connects that are being verified or loaded") \
+    C(INT,    overload_work,        "OVERLOAD_WORK",         "10000",         1,     1000000,    "R",     "overload: jobs that wait for workers") \
+    C(INT,    overload_writes,      "OVERLOAD_WRITES",       "20000",         1,     1000000,    "R",     "overload: entries that wait for storage") \
+    C(MS,     overload_lag,         "OVERLOAD_LAG_MS",       "500",           10,    60000,      "R",     "overload: how late the loop's timers are, smoothed over about a second") \
     C(INT,    failed_auth_per_minute, "FAILED_AUTH_PER_MINUTE", "10",         1,     1000000,    "A",     "failed authentications per address and minute before 429") \
     C(INT,    rest_per_key,         "REST_PER_KEY",          "1000",          1,     1000000,    "A",     "requests per second of one API key; burst is twice that") \
     C(INT,    rest_per_user,        "REST_PER_USER",         "20",            1,     1000000,    "A",     "requests per second of one user token; burst is three times that") \

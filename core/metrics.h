@@ -19,6 +19,8 @@
     M(SOCKETS,               GAUGE,     "parley_sockets",                       NULL,        NULL,           "TCP connections at the gateway's Socket.IO port") \
     M(ADDRESSES,             GAUGE,     "parley_addresses",                     NULL,        NULL,           "Peer addresses with connections or sessions") \
     M(CONNECTIONS_TOTAL,     COUNTER,   "parley_connections_total",             "result",    NULL,           "Socket.IO connects by outcome") \
+    M(REFUSED,               COUNTER,   "parley_refused_total",                 "reason",    NULL,           "Sockets, handshakes and connects refused: address, app, overload, draining") \
+    M(OVERLOADED,            GAUGE,     "parley_overloaded",                    NULL,        NULL,           "1 while new sessions are refused because of load") \
     M(DISCONNECTS,           COUNTER,   "parley_disconnects_total",             "reason",    NULL,           "Closed Engine.IO sessions by reason") \
     M(EVENTS_RECEIVED,       COUNTER,   "parley_events_received_total",         "event",     NULL,           "Events from clients") \
     M(EVENTS_UNKNOWN,        COUNTER,   "parley_events_unknown_total",          NULL,        NULL,           "Events with a name that is not in the table") \

@@ -1,6 +1,35 @@
 #include "core/tenant-private.h"
 
+#include "core/config.h"
+
 #include <assert.h>
+
+#define FACTOR_MAX 100 /* an app's own limit, by the default */
+
+struct tenant_limits tenant_limits_default = {
+#define L(name, otherwise, doc) .name = otherwise,
+    TENANT_LIMITS(L, L)
+#undef L
+};
+struct tenant_limits tenant_limits_most = {
+#define L(name, otherwise, doc) .name = otherwise * FACTOR_MAX,
+#define D(name, otherwise, doc) .name = otherwise,
+    TENANT_LIMITS(L, D)
+#undef L
+#undef D
+};
+
+void tenant_limits_start(const struct config *c)
+{
+#define L(name, otherwise, doc)
+#define D(name, otherwise, doc) \
+    if (c->name > 0) { \
+        tenant_limits_default.name = tenant_limits_most.name = (uint32_t)c->name; \
+    }
+    TENANT_LIMITS(L, D)
+#undef L
+#undef D
+}
 
 struct tenant *tenant_new(const struct app_id *app)
 {
@@ -13,9 +42,7 @@ struct tenant *tenant_new(const struct app_id *app)
     t->app = *app;
     t->features = feature_defaults();
     t->token_ttl_seconds = 3600;
-#define L(name, otherwise, doc) t->limits.name = otherwise;
-    TENANT_LIMITS(L)
-#undef L
+    t->limits = tenant_limits_default;
     return t;
 }
 

@@ -209,6 +209,7 @@ static void adopt(int fd, const struct sockaddr_storage *sa)
         if (address != NULL) {
             address_unref(address);
         }
+        metric_add(METRIC_REFUSED, "address", NULL, 1);
         free(s);
         close(fd);
         return;

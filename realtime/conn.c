@@ -4,10 +4,10 @@
 #include "core/metrics.h"
 #include "core/rate.h"
 #include "realtime/link.h"
+#include "realtime/overload.h"
 #include "realtime/sock.h"
 #include "realtime/socketio.h"
 
-#define LIMIT_BEFORE_AUTH 65536
 #define CHUNK 256 /* connections of one slab */
 
 enum conn_state {
@@ -224,6 +224,21 @@ static void end(struct conn *c, const char *reason)
     }
 }
 
+/* A body may hold as much as the deployment takes, since clients fill it up to what the handshake says; each packet in it only what the app allows. */
+void conn_set_limits(struct conn *c, const struct conn_limits *limits)
+{
+    if (!live(c)) {
+        return;
+    }
+    struct peer *p = c->link->user;
+    struct sio_decoder *d = &p->decoder;
+    bool more = joined(p);
+    c->link->body_limit = (size_t)node.config->max_payload;
+    c->link->limit = more && c->link->limit > limits->message ? c->link->limit : limits->message;
+    d->attachments_most = more && d->attachments_most > limits->attachments ? d->attachments_most : limits->attachments;
+    d->bytes_most = more && d->bytes_most > limits->attachment_bytes ? d->bytes_most : limits->attachment_bytes;
+}
+
 void conn_accept(struct conn *c)
 {
     if (!live(c) || c->state != CONN_PENDING) {
@@ -232,7 +247,6 @@ void conn_accept(struct conn *c)
     struct peer *p = c->link->user;
     struct buf text = {0};
     c->state = CONN_OPEN;
-    c->link->limit = (size_t)node.config->max_payload;
     p->join_by_ms = 0;
     arm(p);
     buf_addc(&text, '4');
@@ -400,7 +414,10 @@ void link_on_open(struct link *l)
     }
     p->link = l;
     l->user = p;
-    l->limit = l->limit < LIMIT_BEFORE_AUTH ? l->limit : LIMIT_BEFORE_AUTH;
+    size_t most = (size_t)node.config->payload_before_auth;
+    l->limit = l->body_limit = l->limit < most ? l->limit : most;
+    p->decoder.attachments_most = node.config->attachments;
+    p->decoder.bytes_most = (size_t)node.config->attachment_bytes;
     p->join_by_ms = loop_now_ms() + node.config->connect_timeout;
     arm(p);
 }
@@ -426,18 +443,23 @@ static int connect_of(const struct sio_decoder *d, const char *p, size_t len)
 
 /* A new namespace while there are to be none: the transport is closed before anything is parsed, and the client comes back in a while or elsewhere. One that is
  * connected already is asked for again by clients that mean nothing by it. */
-static bool unwelcome(const struct peer *p, const char *data, size_t len)
+static const char *unwelcome(const struct peer *p, const char *data, size_t len)
 {
-    int ns = node.draining ? connect_of(&p->decoder, data, len) : -1;
-    return ns >= 0 && p->conns[ns] == NULL;
+    int ns = connect_of(&p->decoder, data, len);
+    return ns >= 0 && p->conns[ns] == NULL ? overload_refuses() : NULL;
 }
 
 void link_on_message(struct link *l, const void *data, size_t len, bool binary)
 {
     struct peer *p = l->user;
     struct err e;
-    if (!binary && unwelcome(p, data, len)) {
-        link_close(l, "server shutting down", LINK_FLUSH);
+    if (len > l->limit) { /* in a polling body; of WebSocket it does not come so far */
+        link_close(l, "payload too large", LINK_FLUSH);
+        return;
+    }
+    const char *why = binary ? NULL : unwelcome(p, data, len);
+    if (why != NULL) {
+        link_close(l, why, LINK_FLUSH);
         return;
     }
     switch (sio_feed(&p->decoder, data, len, binary, loop_now_ms(), &e)) {

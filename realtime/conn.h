@@ -42,6 +42,13 @@ uint64_t conn_proven(const struct conn *c);
 /* Bytes queued that the transport has not taken yet: whoever sends in bulk waits while it is large. */
 size_t conn_backlog(const struct conn *c);
 
+/* What the client may send from now on; of several namespaces the largest counts. */
+struct conn_limits {
+    size_t message, attachment_bytes; /* of one packet; of all its attachments together */
+    int attachments;
+};
+void conn_set_limits(struct conn *c, const struct conn_limits *limits);
+
 /* Accepts (CONNECT reply) or refuses (CONNECT_ERROR {message:code, data:{code,detail,retryable}}) a connection that session_connect() left pending. */
 void conn_accept(struct conn *c);
 void conn_refuse(struct conn *c, const struct err *e);

@@ -3,10 +3,12 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "realtime/catchup.h"
+#include "realtime/engineio.h"
 #include "realtime/members.h"
 #include "realtime/online.h"
 #include "realtime/pages.h"
 #include "realtime/session.h"
+#include "realtime/socketio.h"
 #include "realtime/spec.h"
 #include "realtime/watch.h"
 #include "storage/groups.h"
@@ -127,16 +129,54 @@ static int take_seats(struct session *s, const struct membership *m, int n, stru
     return count;
 }
 
+/* What a client can heed. The rest, of the app as a whole or fixed, is in the documentation. */
+static json_t *limits_of(const struct tenant *t)
+{
+    const struct tenant_limits *l = tenant_limits(t);
+    const struct {
+        const char *name;
+        int64_t value;
+    } list[] = {
+        {"max_payload", l->max_payload},
+        {"message_chars", l->message_chars},
+        {"group_members", l->group_members},
+        {"sends_per_user", l->sends_per_user},
+        {"sends_per_conversation", l->sends_per_conversation},
+        {"connections_per_user", l->connections_per_user},
+        {"events_per_second", l->events_per_second},
+        {"events_burst", l->events_burst},
+        {"events_in_flight", l->events_in_flight},
+        {"refused_events", node.config->refused_events},
+        {"attachments", l->attachments},
+        {"attachment_bytes", l->attachment_bytes},
+        {"attachment_ms", SIO_RUN_MS_MAX},
+        {"event_name_bytes", EVENT_NAME_MAX},
+        {"json_depth", JSON_DEPTH_MAX},
+        {"packets_per_post", EIO_PACKETS_PER_POST},
+        {"send_queue", node.config->send_queue},
+    };
+    json_t *limits = json_object();
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+        json_object_set_new(limits, list[i].name, json_integer(list[i].value));
+    }
+    return limits;
+}
+
+static void set_limits(struct session *s)
+{
+    const struct tenant_limits *l = tenant_limits(s->user->app->tenant);
+    struct conn_limits c = {.message = l->max_payload, .attachments = (int)l->attachments, .attachment_bytes = l->attachment_bytes};
+    conn_set_limits(s->conn, &c);
+}
+
 static void say_ready(struct session *s, struct joining *j)
 {
     const struct tenant *t = s->user->app->tenant;
     char now[CLOCK_TEXT_MAX], expires[CLOCK_TEXT_MAX];
-    json_t *limits = json_pack("{s:i, s:I, s:I, s:I}", "max_payload", node.config->max_payload, "message_chars",
-                               (json_int_t)tenant_limits(t)->message_chars, "group_members", (json_int_t)tenant_limits(t)->group_members,
-                               "sends_per_user", (json_int_t)tenant_limits(t)->sends_per_user);
-    json_t *ready = json_pack("{s:O, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "user", user_json(j->arena, &j->user), "device_id", s->device.s,
-                              "session_id", conn_id(s->conn), "node", node.id, "server_time", clock_format(clock_wall_ms(), now),
-                              "features", session_features(t), "limits", limits, "token_expires_at", clock_format(s->exp_ms, expires));
+    json_t *ready =
+        json_pack("{s:O, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "user", user_json(j->arena, &j->user), "device_id", s->device.s, "session_id",
+                  conn_id(s->conn), "node", node.id, "server_time", clock_format(clock_wall_ms(), now), "features", session_features(t),
+                  "limits", limits_of(t), "token_expires_at", clock_format(s->exp_ms, expires));
     size_t len;
     const char *text = json_write(j->arena, json_own(j->arena, ready), &len);
     session_emit(s, EV_SESSION_READY, text, len);
@@ -163,6 +203,8 @@ static void load_done(void *arg)
         turn_away(s, &j->err);
     } else if (s != NULL) {
         s->state = SESSION_READY;
+        session_connected(s);
+        set_limits(s);
         conn_accept(s->conn);
         say_ready(s, j);
         session_live(s);
@@ -229,6 +271,13 @@ static void enter_hub(struct session *s, const struct joining *j)
     replace_oldest(u, s->where);
 }
 
+/* Too many of its app are here: the client shall come back later, perhaps elsewhere, so only the transport is closed. */
+static bool is_full(const struct tenant *t)
+{
+    const struct hub_app *app = hub_app_find(tenant_app(t));
+    return app != NULL && app->session_count >= (int64_t)tenant_limits(t)->connections_per_app;
+}
+
 static void verify_done(void *arg)
 {
     struct joining *j = arg;
@@ -239,6 +288,13 @@ static void verify_done(void *arg)
     }
     if (j->err.code != ERR_OK || node.draining) {
         turn_away(s, &j->err);
+        joining_free(j);
+        return;
+    }
+    if (is_full(j->token.tenant)) {
+        metric_add(METRIC_REFUSED, "app", NULL, 1);
+        s->state = SESSION_ENDING;
+        conn_close(s->conn, "app full");
         joining_free(j);
         return;
     }

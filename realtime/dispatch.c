@@ -7,7 +7,8 @@
 #define WORK_MAX 5000 /* jobs that wait for workers before queries are refused */
 
 enum rate_class { RATE_EVENT, RATE_QUERY, RATE_MESSAGE };
-static const struct rate_limit per_connection = {.per_second = 50, .burst = 200};
+#define REFUSED_PER_SECOND 10 /* that many refusals are forgotten */
+#define RETRY_MS 1000
 
 struct row {
     enum feature feature;
@@ -24,6 +25,9 @@ static const struct row rows[EV_COUNT] = {
 
 static void refuse(struct session *s, enum rt_event ev, int64_t ack_id, const struct err *e, int64_t retry_after_ms)
 {
+    if (e->code == ERR_RATE_LIMITED) {
+        session_refused(s);
+    }
     if (ack_id < 0) {
         return;
     }
@@ -33,12 +37,47 @@ static void refuse(struct session *s, enum rt_event ev, int64_t ack_id, const st
     arena_free(&a);
 }
 
+/* ---- rates ---- */
+
+void session_refused(struct session *s)
+{
+    struct rate_limit limit = {.per_second = REFUSED_PER_SECOND, .burst = (uint32_t)node.config->refused_events};
+    if (!rate_take(&s->refused, &limit, 1, loop_now_ms(), NULL)) {
+        conn_close(s->conn, "rate limited");
+    }
+}
+
+static bool take(struct rate_bucket *b, uint32_t per_second, uint32_t burst, const char *policy, int64_t *retry_r)
+{
+    struct rate_limit limit = {.per_second = per_second, .burst = burst};
+    bool taken = rate_take(b, &limit, 1, loop_now_ms(), retry_r);
+    if (!taken) {
+        metric_add(METRIC_RATELIMITED, policy, NULL, 1);
+    }
+    return taken;
+}
+
+/* Of the connection, its user, its app. Messages have rates of their own (ev_message.c). -1 and *e; *retry_r: when to try again. */
+static int within_rates(struct session *s, int64_t *retry_r, struct err *e)
+{
+    const struct tenant_limits *l = tenant_limits(s->user->app->tenant);
+    const char *whose = !take(&s->events, l->events_per_second, l->events_burst, "connection", retry_r)               ? "on this connection"
+                        : !take(&s->user->events, l->events_per_user, l->events_per_user * 4, "user_events", retry_r) ? "of this user"
+                        : !take(&s->user->app->events, l->events_per_app, l->events_per_app * 2, "app_events", retry_r) ? "of this app"
+                                                                                                                        : NULL;
+    return whose == NULL ? 0 : err_set(e, ERR_RATE_LIMITED, "Too many events %s; slow down.", whose);
+}
+
+/* A name that nobody has, or an event of another namespace. It costs as much as a known one. */
 static void unknown(struct session *s, const char *name, int64_t ack_id)
 {
     struct err e = {0};
+    int64_t retry = 0;
     metric_add(METRIC_EVENTS_UNKNOWN, NULL, NULL, 1);
-    err_set(&e, ERR_UNKNOWN_EVENT, "There is no event %.64s that a client may send.", name);
-    refuse(s, EV_SERVER_PING, ack_id, &e, 0);
+    if (within_rates(s, &retry, &e) == 0) {
+        err_set(&e, ERR_UNKNOWN_EVENT, "There is no event %.*s that a client may send here.", EVENT_NAME_MAX, name);
+    }
+    refuse(s, EV_SERVER_PING, ack_id, &e, retry);
 }
 
 /* Feature and load. -1 and *e; *retry_r: when to try again. */
@@ -51,12 +90,16 @@ static int admit(struct session *s, enum rt_event ev, int64_t *retry_r, struct e
     if (row->feature != FEATURE_CORE && !tenant_has(s->user->app->tenant, row->feature)) {
         return err_set(e, ERR_FEATURE_DISABLED, "The feature %s is switched off for this app.", feature_name(row->feature));
     }
-    if (row->rate != RATE_MESSAGE && !rate_take(&s->events, &per_connection, 1, loop_now_ms(), retry_r)) {
-        metric_add(METRIC_RATELIMITED, "connection", NULL, 1);
-        return err_set(e, ERR_RATE_LIMITED, "Too many events on this connection; slow down.");
+    if (row->rate != RATE_MESSAGE && within_rates(s, retry_r, e) != 0) {
+        return -1;
+    }
+    if (s->in_flight >= (int64_t)tenant_limits(s->user->app->tenant)->events_in_flight) {
+        *retry_r = RETRY_MS;
+        metric_add(METRIC_RATELIMITED, "in_flight", NULL, 1);
+        return err_set(e, ERR_RATE_LIMITED, "Too many events of this connection wait for their answer; send the next ones behind these.");
     }
     if (row->rate == RATE_QUERY && loop_work_pending() > WORK_MAX) {
-        *retry_r = 1000;
+        *retry_r = RETRY_MS;
         return err_set(e, ERR_BUSY, "The gateway is busy; try again in a moment.");
     }
     return 0;

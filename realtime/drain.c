@@ -11,6 +11,7 @@
 
 #include "realtime/keeper.h"
 #include "realtime/online.h"
+#include "realtime/overload.h"
 #include "realtime/peers.h"
 #include "realtime/spec.h"
 #include "realtime/watermark.h"
@@ -54,6 +55,7 @@ static void finish(struct loop_timer *t)
         loop_timer_start(t, LOOK_AGAIN_MS, finish);
         return;
     }
+    overload_stop();
     online_stop(on_presence_given_back);
 }
 

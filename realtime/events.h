@@ -9,6 +9,8 @@
 
 #include "core/features.h"
 
+#define EVENT_NAME_MAX 64 /* bytes */
+
 enum event_where { EVENT_ROOT = 1, EVENT_GAME = 2, EVENT_ANY = EVENT_ROOT | EVENT_GAME };
 
 /* clang-format off */

@@ -3,8 +3,10 @@
 #include "realtime/gateway.h"
 
 #include "core/log.h"
+#include "core/metrics.h"
 #include "realtime/accept.h"
 #include "realtime/link.h"
+#include "realtime/overload.h"
 #include "realtime/sock.h"
 
 #define RX_BUFFER 512 /* per connection */
@@ -47,6 +49,16 @@ static enum eio_refusal check(const struct request *r, const struct link *l, boo
                             .origin_allowed = r->origin_allowed,
                             .session = l != NULL ? &l->eio : NULL};
     return eio_check(&q);
+}
+
+/* Whether there is no room for a new session of this peer. */
+static bool refuses(const struct sock *s)
+{
+    if (s->address->links >= node.config->connections_per_address) {
+        metric_add(METRIC_REFUSED, "address", NULL, 1);
+        return true;
+    }
+    return overload_refuses() != NULL;
 }
 
 /* ---- plain HTTP ---- */
@@ -118,8 +130,7 @@ static int on_request(struct sock *s)
         return polling_get(s, l);
     }
     struct answer busy = {.status = 503, .type = "text/plain", .extra = RETRY_AFTER, .close = true};
-    bool full = s->address->links >= node.config->connections_per_address;
-    return node.draining || full ? http_answer(s, &busy) : polling_open(s, &r);
+    return refuses(s) ? http_answer(s, &busy) : polling_open(s, &r);
 }
 
 /* ---- upgrades ---- */
@@ -156,8 +167,8 @@ static int on_upgrade(struct sock *s)
     if (lws_hdr_total_length(s->wsi, WSI_TOKEN_PROTOCOL) > 0) {
         return refuse_upgrade(s, 400, "Sec-WebSocket-Protocol is not supported");
     }
-    if (node.draining && !r.query.has_sid) {
-        return refuse_upgrade(s, 503, "Draining");
+    if (!r.query.has_sid && refuses(s)) {
+        return refuse_upgrade(s, 503, "Busy");
     }
     return 0;
 }

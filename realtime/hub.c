@@ -190,6 +190,7 @@ void hub_session_add(struct hub_user *u, struct session *s)
     s->next_of_user = NULL;
     s->user = u;
     u->session_count++;
+    u->app->session_count++;
 }
 
 void hub_session_remove(struct session *s)
@@ -200,6 +201,7 @@ void hub_session_remove(struct session *s)
     }
     *at = s->next_of_user;
     s->user->session_count--;
+    s->user->app->session_count--;
     s->user = NULL;
 }
 

@@ -23,7 +23,8 @@ struct hub_app {
     struct tenant *tenant; /* the newest known state; one reference */
     int refs;              /* users, and whoever else holds it */
     int64_t uncommitted;   /* bytes on their way into logs */
-    struct rate_bucket sends;
+    struct rate_bucket sends, events;
+    int session_count;
 };
 
 struct hub_user {
@@ -33,7 +34,7 @@ struct hub_user {
     int session_count;
     struct hub_member *members;
     int member_count;
-    struct rate_bucket sends;
+    struct rate_bucket sends, events;
     struct loop_timer grace; /* runs while there is no session */
     bool claimed;            /* presence knows this node */
     bool leaving;            /* its claim is being given back */

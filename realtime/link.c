@@ -263,7 +263,7 @@ struct link *link_new(enum eio_transport t, const struct eio_query *q, uint8_t p
     l->path = path;
     l->address = address_ref(address);
     address->links++;
-    l->limit = (size_t)node.config->max_payload;
+    l->limit = l->body_limit = (size_t)node.config->max_payload;
     if (origin[0] != '\0') {
         l->origin = strdup(origin);
     }

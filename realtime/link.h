@@ -46,7 +46,7 @@ struct link {
     uint32_t room, head, count;
     size_t bytes;                 /* queued */
     int64_t progress_ms;          /* when the transport last took something, or the queue began */
-    size_t limit;                 /* of an incoming message or body */
+    size_t limit, body_limit;     /* of an incoming message, of a polling body */
     uint64_t queued, sent;        /* frames so far */
     uint64_t ping_number, proven; /* frames queued up to the last ping; proven by its pong */
     struct loop_timer timer;      /* heartbeat; what comes after the end */

@@ -91,6 +91,9 @@ static void finish(struct op *op)
     if (s != NULL) {
         s->in_flight--;
     }
+    if (s != NULL && op->result == STEP_FAIL && op->err.code == ERR_RATE_LIMITED) {
+        session_refused(s);
+    }
     struct arena *a = op->arena;
     arena_free(&a); /* the op with it */
     if (had_turn) {

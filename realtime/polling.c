@@ -208,7 +208,7 @@ static void on_timer(struct loop_timer *t)
 
 int polling_post(struct sock *s, const struct request *r, struct link *l, enum eio_refusal refusal)
 {
-    size_t limit = l != NULL ? l->limit : (size_t)node.config->max_payload;
+    size_t limit = l != NULL ? l->body_limit : (size_t)node.config->max_payload;
     s->post = calloc(1, sizeof(*s->post));
     if (s->post == NULL) {
         return -1;

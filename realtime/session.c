@@ -6,6 +6,7 @@
 #include "realtime/members.h"
 #include "realtime/online.h"
 #include "realtime/op.h"
+#include "realtime/overload.h"
 #include "realtime/pages.h"
 #include "realtime/peers.h"
 #include "realtime/spec.h"
@@ -50,10 +51,20 @@ struct session *session_new(struct conn *c)
         abort();
     }
     count++;
+    s->connecting = true;
+    overload_connecting(1);
     s->conn = c;
     s->where = strcmp(conn_namespace(c), "/game") == 0 ? EVENT_GAME : EVENT_ROOT;
     conn_set_user(c, s);
     return s;
+}
+
+void session_connected(struct session *s)
+{
+    if (s->connecting) {
+        s->connecting = false;
+        overload_connecting(-1);
+    }
 }
 
 void session_disconnect(struct session *s, const char *reason)
@@ -123,6 +134,7 @@ void session_closed(struct conn *c, const char *reason)
         return;
     }
     count--;
+    session_connected(s);
     conn_set_user(c, NULL);
     s->state = SESSION_ENDING;
     loop_timer_stop(&s->life);
@@ -153,6 +165,7 @@ int session_start(struct err *e)
     peers_start();
     keeper_start();
     online_start();
+    overload_start();
     return 0;
 }
 

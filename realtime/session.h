@@ -46,10 +46,11 @@ struct session {
     struct seat *seats;
     bool again;      /* memberships changed while they were being read */
     bool rechecking; /* waits to have its token verified again */
+    bool connecting; /* counts as a connect under way */
     bool acks;       /* has acknowledged something: no transport proof any more */
     bool leaving;    /* drain: its transport is being closed, new events are refused */
     int in_flight;   /* events without an answer yet */
-    struct rate_bucket events, refreshes;
+    struct rate_bucket events, refreshes, refused;
     struct pages *pages;
     struct watcher *watching;
     struct op *turn, *queue; /* op_run_in_turn(): the one that runs, and those that wait */
@@ -57,12 +58,16 @@ struct session {
 
 struct session *session_new(struct conn *c);
 int session_count(void);
+void session_connected(struct session *s); /* it is no connect under way any more, whatever became of it */
 
 /* Emits, unless it is ending. */
 void session_emit(struct session *s, enum rt_event ev, const char *payload, size_t len);
 void session_disconnect(struct session *s, const char *reason); /* the client does not come back by itself */
 /* All connections of a user that are ready. */
 void session_emit_all(struct hub_user *u, enum rt_event ev, const char *payload, size_t len);
+
+/* dispatch.c: an event of it was refused for its rate; one whose client does not slow down is closed. */
+void session_refused(struct session *s);
 
 /* Whether the user has a connection of the namespace "/": only those are in conversations. */
 bool session_chats(const struct hub_user *u);

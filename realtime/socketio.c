@@ -182,7 +182,7 @@ bool sio_collecting(const struct sio_decoder *d)
 void sio_release(struct sio_decoder *d)
 {
     arena_free(&d->arena);
-    *d = (struct sio_decoder){0};
+    *d = (struct sio_decoder){.bytes_most = d->bytes_most, .attachments_most = d->attachments_most};
 }
 
 static int feed_text(struct sio_decoder *d, const void *p, size_t len, int64_t now_ms, struct err *e)
@@ -191,7 +191,8 @@ static int feed_text(struct sio_decoder *d, const void *p, size_t len, int64_t n
         return bad(e, "text between attachments");
     }
     d->arena = arena_new("packet");
-    if (sio_read(d->arena, p, len, &d->packet, e) < 0) {
+    int most = d->attachments_most != 0 ? d->attachments_most : SIO_ATTACHMENTS_MAX;
+    if (sio_read(d->arena, p, len, &d->packet, e) < 0 || (d->packet.count > most && bad(e, "too many attachments") < 0)) {
         sio_release(d);
         return -1;
     }
@@ -204,7 +205,8 @@ static int feed_binary(struct sio_decoder *d, const void *p, size_t len, int64_t
     if (!sio_collecting(d)) {
         return bad(e, "an attachment of no packet");
     }
-    if (len > SIO_RUN_BYTES_MAX - d->bytes || now_ms - d->since_ms > SIO_RUN_MS_MAX) {
+    size_t most = d->bytes_most != 0 ? d->bytes_most : SIO_RUN_BYTES_MAX;
+    if (len > most - d->bytes || now_ms - d->since_ms > SIO_RUN_MS_MAX) {
         return bad(e, "attachments too large or too slow");
     }
     d->bytes += len;

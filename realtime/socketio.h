@@ -49,6 +49,8 @@ struct sio_decoder {
     int have; /* attachments so far */
     size_t bytes;
     int64_t since_ms;
+    size_t bytes_most; /* limits of its own, set by the user; 0: those above */
+    int attachments_most;
 };
 /* Feeds one Engine.IO message. 1: d->packet is complete and valid until sio_release(), which must come before the next feed; 0: attachments are awaited;
  * -1 and *e: the session must be closed (text inside a run, bytes outside of one, limits, what sio_read() refuses). */

@@ -8,7 +8,6 @@
 #include "tenants/cache.h"
 
 #define FRESH_MS 5000
-#define LIMIT_FACTOR_MAX 100
 #define ORIGINS_MAX 100
 #define ORIGIN_LEN_MAX 255
 
@@ -41,6 +40,7 @@ int registry_start(const struct config *c, struct err *e)
                        "PARLEY_MASTER_KEY_FILE must name a file with 64 hexadecimal digits (openssl rand -hex 32).");
     }
     registry_derive("seal", sealing);
+    tenant_limits_start(c);
     return 0;
 }
 
@@ -87,10 +87,10 @@ static void set_limits(struct tenant *t, const json_t *limits)
     int64_t n;
 #define L(name, otherwise, doc) \
     n = json_int(limits, #name, 0); \
-    if (n > 0 && n <= UINT32_MAX) { \
-        t->limits.name = (uint32_t)n; \
+    if (n > 0) { /* the deployment's may be lower now than when it was set */ \
+        t->limits.name = n < (int64_t)tenant_limits_most.name ? (uint32_t)n : tenant_limits_most.name; \
     }
-    TENANT_LIMITS(L)
+    TENANT_LIMITS(L, L)
 #undef L
 }
 
@@ -260,13 +260,13 @@ static int check_features(const json_t *features, struct err *e)
     return 0;
 }
 
-static uint32_t limit_default(const char *name)
+static uint32_t limit_most(const char *name)
 {
 #define L(field, otherwise, doc) \
     if (strcmp(name, #field) == 0) { \
-        return otherwise; \
+        return tenant_limits_most.field; \
     }
-    TENANT_LIMITS(L)
+    TENANT_LIMITS(L, L)
 #undef L
     return 0;
 }
@@ -277,7 +277,7 @@ static int check_limits(const json_t *limits, struct err *e)
     const char *name;
     json_t *n;
     json_object_foreach ((json_t *)limits, name, n) {
-        int64_t most = (int64_t)limit_default(name) * LIMIT_FACTOR_MAX;
+        int64_t most = limit_most(name);
         if (most == 0) {
             return err_at(e, ERR_VALIDATION_FAILED, pointer_to(pointer, "/limits", name), "There is no such limit.");
         }

@@ -34,7 +34,7 @@ int registry_open(struct arena *a, const struct app_id *app, const char *what, c
 /* 32 bytes derived from the master key for one purpose ("cursor", "bus", …). */
 void registry_derive(const char *purpose, uint8_t out[32]);
 
-/* Validates what PATCH may put into an app (features known and booleans, limits known and within [1, 100 × default], origins well-formed). */
+/* Validates what PATCH may put into an app (features known and booleans, limits known and from 1 to what an app may have at most, origins well-formed). */
 int registry_check_settings(const json_t *features, const json_t *limits, const json_t *origins, struct err *e)
     __attribute__((warn_unused_result));
 
