@@ -40,11 +40,14 @@ export class Tcp {
   /** Writes as fast as the peer takes it, until all is written or the connection has ended. */
   async pour(data, size = 65536) {
     const all = bytes(data);
+    this.pouring = true;
     for (let i = 0; i < all.length && !this.end && this.socket.writable; i += size) {
       if (!this.socket.write(all.subarray(i, i + size), () => {})) {
         await this.wait(() => this.end || this.socket.writableLength < 1048576, 'the peer to read', 30000, 'drain');
       }
     }
+    this.pouring = false;
+    if (this.behind) this.write(this.behind);
   }
 
   /** Until fn() is truthy: after every arrival and at the end; `also` names a further event. */
@@ -71,6 +74,12 @@ export class Tcp {
 
   ended(ms) {
     return this.wait(() => this.end, 'the end of the connection', ms);
+  }
+
+  /** What must not stand within what is being poured. */
+  writeBehind(data) {
+    if (this.pouring) this.behind = data;
+    else this.write(data);
   }
 
   fin() { this.socket.end(); }
@@ -164,7 +173,7 @@ export class Ws {
       let n = b[1] & 127;
       let at = 2;
       if (n === 126) { if (b.length < 4) return; n = b.readUInt16BE(2); at = 4; }
-      if (n === 127) { if (b.length < 10) return; n = Number(b.readBigUInt64BE(2)); at = 10; }
+      else if (n === 127) { if (b.length < 10) return; n = Number(b.readBigUInt64BE(2)); at = 10; }
       if (b.length < at + n) return;
       assert.equal(b[0] & 0xf0, 0x80, `a whole frame without reserved bits: ${show(b)}`);
       assert.equal(b[1] & 0x80, 0, 'a server does not mask');
@@ -176,10 +185,10 @@ export class Ws {
 
   frame(opcode, payload) {
     if (opcode === 8) {
-      assert.equal(this.code, undefined, 'one close frame');
+      assert.equal(this.code, undefined, `one close frame, and not another: ${show(payload)}`);
       assert.notEqual(payload.length, 1);
       this.code = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
-      if (this.answersClose) this.tcp.write(frame(8, payload.subarray(0, 2)));
+      if (this.answersClose) this.tcp.writeBehind(frame(8, payload.subarray(0, 2)));
     } else if (opcode === 10) this.pongs.push(payload);
     else if (opcode === 1 && payload.equals(Buffer.from('2'))) { if (this.answersPings) this.send('3'); }
     else if (opcode === 1) this.packets.push(payload.toString('utf8'));
@@ -444,8 +453,15 @@ export const states = {
   },
   'two namespaces': async (t) => { // joined to "/", refused by "/game"
     const s = await states['joined ws'](t);
-    s.ws.send('40/game,{}');
+    s.ws.send(`40/game,${JSON.stringify({ token: t.token })}`);
     await s.until(/^44\/game,\{"message":"feature_disabled"/);
+    return s;
+  },
+  'both namespaces': async (t) => {
+    t.token = t.run.gamer;
+    const s = await states['joined ws'](t);
+    s.ws.send(`40/game,${JSON.stringify({ token: t.token })}`);
+    await s.until(/^42\/game,\["session\.ready",/);
     return s;
   },
 };
@@ -470,7 +486,12 @@ function match(packets, wanted) {
 export async function judge(s, want, answer) {
   if (want.kind === 'S') {
     if (!s.ws && answer) assert.deepEqual([answer.status, answer.body], [200, 'ok']);
-    match(await s.survives(), want.replies);
+    const early = [];
+    if (!s.joined && s.ws) { // a CONNECT while one is being answered would be ignored
+      await s.ws.tcp.wait(() => s.ws.packets.length >= want.replies.length || s.ws.code !== undefined, 'the replies');
+      early.push(...s.ws.packets.splice(0));
+    }
+    match([...early, ...(await s.survives())], want.replies);
     return;
   }
   s.gone(want.reason);
@@ -520,6 +541,7 @@ export async function judgeAnswer(c, want, ms) {
 async function play(row, t) {
   if (row.play) return row.play(t);
   const s = await states[row.state](t);
+  if (row.mute) s.ws.answersClose = false;
   const send = typeof row.send === 'function' ? await row.send(s, t) : row.send;
   let answer;
   if (send?.raw !== undefined) await s.ws.tcp.pour(send.raw);

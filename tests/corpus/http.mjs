@@ -64,7 +64,8 @@ const queries = [
   ['versions 3 and 4', '?EIO=3&EIO=4&transport=TRANSPORT', SERVED, SERVED],
   ['keys of the application', '?token=abc&EIO=4&transport=TRANSPORT&t=Pxyz&x&=&&y=%3D%26&__proto__=1', SERVED, SERVED],
   ['the key SID is the application\'s', '?EIO=4&transport=TRANSPORT&SID=AAAAAAAAAAAAAAAAAAAA', SERVED, SERVED],
-  ['200 keys', `?EIO=4&transport=TRANSPORT&${Array.from({ length: 200 }, (_, i) => `k${i}=v`).join('&')}`, SERVED, SERVED],
+  ['50 keys', `?EIO=4&transport=TRANSPORT&${Array.from({ length: 50 }, (_, i) => `k${i}=v`).join('&')}`, SERVED, SERVED],
+  ['500 keys', `?EIO=4&transport=TRANSPORT&${Array.from({ length: 500 }, (_, i) => `k${i}=v`).join('&')}`, HUNG_UP, HUNG_UP],
 ];
 
 const url = (query, transport) => `/socket.io/${query.replaceAll('TRANSPORT', transport)}`;
@@ -122,7 +123,7 @@ const single = [
   ['a GET to a session with a body', request('GET', `${EIO}&sid={SID}`, [], '40'), R(400, BAD[0], 'close')],
   // paths
   ['the path without its slash', request('GET', '/socket.io?EIO=4&transport=polling'), R(200)],
-  ['two slashes behind the path', request('GET', '/socket.io//?EIO=4&transport=polling'), R(404)],
+  ['two slashes behind the path', request('GET', '/socket.io//?EIO=4&transport=polling'), R(200)],
   ['a path below', request('GET', '/socket.io/x?EIO=4&transport=polling'), R(404)],
   ['the path in capitals', request('GET', '/SOCKET.IO/?EIO=4&transport=polling'), R(404)],
   ['the raw Engine.IO path', request('GET', '/engine.io/?EIO=4&transport=polling'), R(404)],
@@ -168,15 +169,16 @@ const single = [
   // the request line and the headers
   ['an unknown method', request('FOO', EIO), R(403, undefined, 'close')],
   ['TRACE', request('TRACE', EIO), R(403, undefined, 'close')],
-  ['CONNECT', 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', R(403, undefined, 'close')],
+  ['CONNECT', 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', R('none'), { slow: true }],
   ['an absolute target', request('GET', `http://127.0.0.1${EIO}`), R(403, undefined, 'close')],
   ['a bad escape in the path', request('GET', '/%zz'), R(403, undefined, 'close')],
-  ['NUL in the path', request('GET', '/socket.io/%00?EIO=4&transport=polling'), R('none')],
-  ['nothing but NUL', '\x00'.repeat(100), R('none')],
-  ['a TLS hello', Buffer.from('160301020001000001fc0303', 'hex'), R('none')],
-  ['a request line alone', 'GET\r\n\r\n', R('none')],
-  ['no target', 'GET  HTTP/1.1\r\n\r\n', R('none')],
-  ['HTTP/2 with prior knowledge', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00', R('none')],
+  ['NUL at the end of the path, which libwebsockets drops', request('GET', '/socket.io/%00?EIO=4&transport=polling'), R(200)],
+  ['NUL within the path', request('GET', '/socket.io/%00x?EIO=4&transport=polling'), R(404)],
+  ['nothing but NUL', '\x00'.repeat(100), R(403, undefined, 'close')],
+  ['a TLS hello', Buffer.from('160301020001000001fc0303', 'hex'), R(403, undefined, 'close')],
+  ['a request line alone', 'GET\r\n\r\n', R(403, undefined, 'close')],
+  ['no target', 'GET  HTTP/1.1\r\n\r\n', R(403, undefined, 'close')],
+  ['HTTP/2 with prior knowledge', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00', R(403, undefined, 'close')],
   ['2,000 headers', request('GET', EIO, Array.from({ length: 2000 }, (_, i) => `X-${i}: y`)), R('none')],
   ['2,000 headers, upgrade', request('GET', WS, [...handshakeLines, ...Array.from({ length: 2000 }, (_, i) => `X-${i}: y`)]), R('none')],
   ['a header of 100,000 bytes', request('GET', EIO, [`X: ${'y'.repeat(100000)}`]), R('none')],
@@ -188,7 +190,7 @@ const single = [
   ['a target of 4,097 bytes, upgrade', request('GET', `${WS}&x=`.padEnd(4097, 'u'), handshakeLines), R(414, '', 'close')],
   ['HTTP/1.0', `GET ${EIO} HTTP/1.0\r\n\r\n`, R(200, undefined, 'close')],
   ['lines that end with LF alone', `GET ${EIO} HTTP/1.1\nHost: x\n\n`, R(200)],
-  ['bare CRs in a header', `GET ${EIO} HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n`, R(200)],
+  ['bare CRs in a header', `GET ${EIO} HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n`, R('none')],
 ];
 
 async function singleRow(t, data, want) {
@@ -204,7 +206,7 @@ async function singleRow(t, data, want) {
   if (s) await judge(s, S());
 }
 
-const singleRows = single.map(([name, data, want]) => ({ name: `HTTP: ${name}`, play: (t) => singleRow(t, data, want) }));
+const singleRows = single.map(([name, data, want, more]) => ({ name: `HTTP: ${name}`, ...more, play: (t) => singleRow(t, data, want) }));
 
 /* ---- pipelining, slowness, half-closed connections ---- */
 
@@ -381,21 +383,22 @@ const special1 = [
 /* ---- the headers of a handshake ---- */
 
 const without = (name) => handshakeLines.filter((l) => !l.startsWith(name));
+const unsupported = R(426, '', 'close', { 'sec-websocket-version': '13' });
 const upgrades = [
   ['Upgrade: WebSocket in capitals', [...without('Upgrade'), 'Upgrade: WebSocket'], SERVED],
   ['Connection: keep-alive, Upgrade', [...without('Connection'), 'Connection: keep-alive, Upgrade'], SERVED],
   ['permessage-deflate is offered', [...handshakeLines, 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits'], SERVED],
   ['an unknown extension is offered', [...handshakeLines, 'Sec-WebSocket-Extensions: x-foo'], SERVED],
   ['an own sub-protocol', [...handshakeLines, 'Sec-WebSocket-Protocol: parley'], R(400, 'Sec-WebSocket-Protocol is not supported', 'close')],
-  ['unknown sub-protocols', [...handshakeLines, 'Sec-WebSocket-Protocol: a, b'], R('none')],
+  ['two sub-protocols', [...handshakeLines, 'Sec-WebSocket-Protocol: a, b'], R(400, 'Sec-WebSocket-Protocol is not supported', 'close')],
   ['no Connection', without('Connection'), R('none')],
   ['Connection: close', [...without('Connection'), 'Connection: close'], R('none')],
   ['no key', without('Sec-WebSocket-Key'), R('none')],
   ['an empty key', [...without('Sec-WebSocket-Key'), 'Sec-WebSocket-Key:'], R('none')],
   ['a key of 300 bytes', [...without('Sec-WebSocket-Key'), `Sec-WebSocket-Key: ${'A'.repeat(300)}`], R('none')],
-  ['no version', without('Sec-WebSocket-Version'), R('none')],
-  ['version 8', [...without('Sec-WebSocket-Version'), 'Sec-WebSocket-Version: 8'], R('none')],
-  ['version 99', [...without('Sec-WebSocket-Version'), 'Sec-WebSocket-Version: 99'], R('none')],
+  ['no version', without('Sec-WebSocket-Version'), unsupported],
+  ['version 8', [...without('Sec-WebSocket-Version'), 'Sec-WebSocket-Version: 8'], unsupported],
+  ['version 99', [...without('Sec-WebSocket-Version'), 'Sec-WebSocket-Version: 99'], unsupported],
 ];
 /* The Upgrade header with a value that libwebsockets does not know: on a kept-alive connection it comes with a pointer that has been freed. */
 const strange = ['foo', 'h2c', 'WebSocketX', 'websocke', 'websocket, foo', 'foo, websocket', 'TLS/1.0', 'x'.repeat(300)];
@@ -434,18 +437,16 @@ const headerRows = [
     play: async (t) => judgeAnswer(await t.sent(request('POST', WS, handshakeLines, '')), R('none')),
   },
   {
-    name: 'handshake: a body that looks like a frame',
-    async play(t) {
-      const c = await t.tcp();
-      c.write(request('GET', WS, handshakeLines, closeFrame(1000)));
-      const r = await c.answer();
-      assert.ok(r === undefined || r.status === 101 || r.status === 400, JSON.stringify(r));
-      if (r?.status === 101) {
-        const s = await t.opened(new Ws(c));
-        s.gone('transport close');
-        assert.equal(await s.ws.closed(), 1000);
-      }
-    },
+    name: 'handshake: with a body, which may look like a frame',
+    play: async (t) => judgeAnswer(await t.sent(request('GET', WS, handshakeLines, closeFrame(1000))), refusedUpgrade(BAD[1])),
+  },
+  {
+    name: 'handshake: with a chunked body',
+    play: async (t) => judgeAnswer(await t.sent(request('GET', WS, [...handshakeLines, 'Transfer-Encoding: chunked'])), refusedUpgrade(BAD[1])),
+  },
+  {
+    name: 'handshake: with an empty body',
+    play: async (t) => judge(await t.ws(WS, { lines: [...handshakeLines, 'Content-Length: 0'] }), S()),
   },
   {
     name: 'handshake: HTTP/1.0',

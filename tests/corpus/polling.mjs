@@ -22,10 +22,9 @@ const bodies = [
   row('1,000,000 bytes', '6'.padEnd(1000000, 'x'), S()),
   row('1,000,000 bytes of base64', `b${'AAAA'.repeat(249999)}`, closed),
   row('an event of 900,000 bytes that is refused', `4262["message.send",{"to":"bob","text":"${'x'.repeat(900000)}"}]`, S(/^4362\[\{"ok":false/)),
-  row('the framing of version 3', '3:42[]', closed), row('the binary framing of version 3', Buffer.from([0, 2, 0xff, 0x34, 0x30]), closed),
+  row('the framing of version 3', '22:42["server.ping",{}]', closed),
   row('a body d=… as of JSONP', 'd=42["server.ping",{}]', closed),
-  row('a body in capitals', 'POST / HTTP/1.1\r\n\r\n', undefined), row('a body that begins with a blank', ' 42[]', undefined), row('a body that begins with CRLF', '\r\n42[]', undefined),
-].filter((r) => r.want);
+];
 
 const types = ['application/octet-stream', 'Application/Octet-Stream', 'application/octet-stream; x=y'].flatMap((type) => ['polling', JP].map((state) => row(`Content-Type ${type}`, '6', closed, state, [`Content-Type: ${type}`])));
 const otherTypes = ['text/html', 'application/json', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', '', 'x'.repeat(300)].map((type) => row(`Content-Type ${type.slice(0, 40)}`, PING(63), S(pong(63)), JP, [`Content-Type: ${type}`]));
@@ -72,7 +71,7 @@ oversize.push({
     c.write(request('POST', s.url(), [...TEXT, 'Content-Length: 1000000000']));
     const part = Buffer.alloc(1000000, 0x36);
     let sent = 0;
-    for (; !c.end && sent < 40; sent++) await c.pour(part);
+    for (; !c.end && c.socket.writable && sent < 40; sent++) await c.pour(part);
     await c.ended();
     assert.ok(sent < 40, 'it is not read to its end');
     await judge(s, S());

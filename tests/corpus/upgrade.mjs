@@ -36,9 +36,10 @@ const broken = [
   ['1,001 fragments', Buffer.concat(Array.from({ length: 1001 }, (_, i) => frame(i ? 0 : 1, 'x', { fin: i === 1000 }))), 1008],
 ];
 const brokenRows = broken.flatMap(([name, data, code]) => ['probing', 'probed'].map((state) => ({
-  name: `${state}: ${name}`,
+  name: `${state}: ${name}`, slow: code === 1009,
   async play(t) {
     const s = await states[state](t);
+    s.probe.answersClose = code !== 1009; // it cannot: it is within a frame
     s.probe.tcp.write(data);
     await dropped(s, s.probe, code);
   },

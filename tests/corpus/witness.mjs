@@ -24,9 +24,10 @@ async function say(i, n) {
 }
 
 async function chat() {
-  for (let n = 1; !ended; n++) {
+  for (let n = 1; !ended;) {
     if (running) {
       idle = Promise.all([say(0, n), say(1, n)]);
+      n++;
       await idle;
     }
     await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
