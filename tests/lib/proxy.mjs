@@ -1,10 +1,11 @@
 // proxy.mjs: a TCP proxy in front of one port, so that a test can cut, refuse, hold and stall connections from outside.
 import { connect, createServer } from 'node:net';
 
-/** `target` (http://host:port) by way of the proxy's `url`. */
-export async function proxy(target) {
+/** `target` (http://host:port) by way of the proxy's `url`. With `listen`, heard() is what clients have written. */
+export async function proxy(target, { listen = false } = {}) {
   const { hostname, port } = new URL(target);
   const pairs = new Set(), waiting = new Set();
+  const heard = [];
   let refusing = false, holding = false;
 
   function join(client, first) {
@@ -27,6 +28,7 @@ export async function proxy(target) {
     client.on('error', () => {});
     if (refusing) return client.destroy();
     client.setNoDelay(true);
+    if (listen) client.on('data', (bytes) => heard.push(bytes));
     client.once('data', (first) => {
       client.pause();
       const go = () => join(client, first);
@@ -37,6 +39,7 @@ export async function proxy(target) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   server.unref();
   const p = { url: `http://127.0.0.1:${server.address().port}` };
+  p.heard = () => Buffer.concat(heard).toString('latin1');
   /** Every connection ends now, as when a network goes away. New ones are taken. */
   p.cut = () => {
     for (const { client, upstream } of pairs) client.destroy(), upstream.destroy();
