@@ -3,7 +3,7 @@
 
 client.py threads|asyncio URL TRANSPORTS AUTH     TRANSPORTS and AUTH as JSON
 
-stdin:  {"emit": name, "args": [...], "id": n}    asks for an ack
+stdin:  {"emit": name, "args": [...], "id": n}    with an id it asks for an ack
         {"disconnect": true}
 stdout: {"name": event, "args": [...]}            "connect", "disconnect" and "connect_error" included
         {"ack": n, "args": [...]}
@@ -54,7 +54,8 @@ def order(line):
     what = json.loads(line)
     if "emit" not in what:
         return None
-    return what["emit"], tuple(from_json(what["args"])), lambda *args: tell(ack=what["id"], args=args)
+    callback = (lambda *args: tell(ack=what["id"], args=args)) if "id" in what else None
+    return what["emit"], tuple(from_json(what["args"])), callback
 
 
 def with_threads(url, transports, auth):

@@ -1,10 +1,12 @@
 // Debian's Python client, the one on threads and the one on asyncio, by each transport, against the real gateway.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { closeAll, connect } from '../lib/client.mjs';
+import { startEcho } from '../lib/echo.mjs';
 import { Stack, root, until } from '../lib/stack.mjs';
 
 const PYTHON = '/usr/bin/python3'; // the one for which Debian's packages are
@@ -15,10 +17,10 @@ const BURST = 100;
 const rows = KINDS.flatMap((kind) => Object.entries(TRANSPORTS).map(([by, transports]) =>
   ({ name: `${kind} by ${by}`, kind, by, transports, me: `me-${kind}-${by}`, peer: `peer-${kind}-${by}` })));
 
-let stack, app, gateway;
+let stack, app, gateway, echo;
 const running = new Set();
 before(async () => {
-  stack = await Stack.start();
+  [stack, echo] = await Promise.all([Stack.start(), startEcho()]);
   gateway = stack.endpoints.realtime[0];
   app = await stack.app('Python', { limits: { sends_per_user: 1000, sends_per_conversation: 1000 } });
   await Promise.all(rows.flatMap((row) => [app.user(row.me), app.user(row.peer)]));
@@ -26,6 +28,7 @@ before(async () => {
 after(async () => {
   closeAll();
   for (const child of running) child.kill();
+  await echo?.stop();
   await stack?.stop();
 });
 
@@ -51,14 +54,17 @@ function python(row, auth, url = gateway) {
   const seen = () => `${c.events.map((e) => e.name).join(' ')}${c.complaints && `; stderr: ${c.complaints}`}`;
   c.wait = async (name, match = () => true) =>
     (await until(() => c.events.find((e) => e.name === name && match(e.data)), { timeout: 20000, what: () => `event ${name} (seen: ${seen()})` })).data;
-  c.send = async (event, ...args) => {
+  const say = (what) => child.stdin.write(`${JSON.stringify(what)}\n`);
+  c.emit = (event, ...args) => say({ emit: event, args });
+  c.sendAll = async (event, ...args) => {
     const id = ids++;
-    child.stdin.write(`${JSON.stringify({ emit: event, args, id })}\n`);
+    say({ emit: event, args, id });
     await until(() => c.acks.has(id), { timeout: 15000, what: () => `the ack of ${event} (seen: ${seen()})` });
-    return c.acks.get(id)[0];
+    return c.acks.get(id);
   };
+  c.send = async (event, payload) => (await c.sendAll(event, payload))[0];
   c.close = async () => {
-    child.stdin.write(`${JSON.stringify({ disconnect: true })}\n`);
+    say({ disconnect: true });
     assert.equal(await c.ended, 0, c.complaints);
     assert.doesNotMatch(c.complaints, /Traceback|rror|abort/);
   };
@@ -121,4 +127,26 @@ each(`takes a burst of ${BURST} in order`, async (row) => {
   check(again, 'missed ');
   await again.close();
   await b.close();
+});
+
+each('sends and gets binary, in events and in acks', async (row) => {
+  const binary = (bytes) => ({ $binary: bytes.toString('base64') });
+  const payloads = [
+    [binary(Buffer.from([0, 1, 0x1e, 255]))],
+    [{ a: binary(randomBytes(5)), list: [binary(randomBytes(40)), { deep: binary(Buffer.alloc(0)) }], text: 'ü€𝄞', none: null }, 'second', 1.5],
+    [{ large: binary(randomBytes(200000)) }],
+    ['no binary'],
+  ];
+  const c = python(row, {}, echo.url);
+  await c.wait('connect');
+  await c.wait('transport');
+  for (const args of payloads) {
+    assert.deepEqual(await c.sendAll('message-with-ack', ...args), args);
+    const before = c.events.length;
+    c.emit('message', ...args);
+    await until(() => c.events.length > before, { timeout: 15000, what: 'the echo' });
+    const { name, args: back } = c.events[before];
+    assert.deepEqual([name, back], ['message-back', args]);
+  }
+  await c.close();
 });

@@ -21,6 +21,8 @@ async function freePorts(n) {
   return ports;
 }
 
+export const freePort = async () => (await freePorts(1))[0];
+
 // Two neighbouring free ports, since gateway N listens on the first port + N - 1.
 async function freePair() {
   for (;;) {
