@@ -47,7 +47,7 @@ obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 STORE := $(call obj,$(call src,core) $(filter-out storage/migrate_main.c,$(call src,storage))) $(BUILD)/embed_data.o
 COMMON := $(STORE) $(call obj,$(call src,tenants))
 # Parts of the gateway that do no I/O: unit tests link them.
-PURE := $(call obj,$(wildcard realtime/engineio*.c realtime/socketio*.c))
+PURE := $(call obj,$(wildcard realtime/engineio*.c realtime/socketio*.c realtime/relay_frame*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EMBEDDED := $(foreach f,$(sort $(wildcard migrations/0*.sql openapi/*.yaml)),$(f)=$(f)) \
   $(foreach f,$(sort $(wildcard storage/lua/*.lua)),lua/$(notdir $(f))=$(f))
