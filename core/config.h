@@ -21,7 +21,7 @@
     C(SECRET, writer_password,      "WRITER_PASSWORD",       "",              0,     0,          "AR",    "password of role parley_writer, which appends to conversations") \
     C(STR,    redis,                "REDIS",                 "127.0.0.1:6379",0,     0,          "ARV",   "host:port, or the path of a unix socket") \
     C(SECRET, redis_password,       "REDIS_PASSWORD",        "",              0,     0,          "ARV",   "Redis password, if it has one") \
-    C(SECRET, master_key,           "MASTER_KEY",            "",              0,     0,          "ARVM",  "64 hexadecimal digits: seals signing secrets and app id keys at rest, keys cursors and bus frames") \
+    C(SECRET, master_key,           "MASTER_KEY",            "",              0,     0,          "ARVM",  "64 hexadecimal digits: seals signing secrets and app id keys at rest, keys cursors, bus frames and the relay") \
     C(SECRET, admin_key,            "ADMIN_KEY",             "",              0,     0,          "A",     "the platform-admin key, ply_adm_…") \
     C(STR,    api_address,          "API_ADDRESS",           "127.0.0.1",     0,     0,          "A",     "address of the public REST listener") \
     C(INT,    api_port,             "API_PORT",              "8080",          1,     65535,      "A",     "port of the public REST listener") \
@@ -31,6 +31,9 @@
     C(STR,    realtime_address,     "REALTIME_ADDRESS",      "127.0.0.1",     0,     0,          "R",     "address of the gateway") \
     C(INT,    realtime_port,        "REALTIME_PORT",         "8091",          1,     65535,      "R",     "port of the gateway (Socket.IO)") \
     C(INT,    realtime_admin_port,  "REALTIME_ADMIN_PORT",   "9091",          1,     65535,      "R",     "port of the gateway's own operator listener: /metrics, /livez, /readyz") \
+    C(STR,    relay_address,        "RELAY_ADDRESS",         "127.0.0.1",     0,     0,          "R",     "numeric address on which the other gateways reach this one, to relay what has landed at the wrong gateway; never a public one") \
+    C(INT,    relay_port,           "RELAY_PORT",            "0",             0,     65535,      "R",     "port of that listener; 0: any free one") \
+    C(STR,    relay_advertise,      "RELAY_ADVERTISE",       "",              0,     0,          "R",     "name or address under which the other gateways find it; empty: RELAY_ADDRESS, or the host's name when that is 0.0.0.0 or ::") \
     C(INT,    workers,              "WORKERS",               "4",             1,     64,         "R",     "threads for queries, each with one Postgres and one Redis link") \
     C(STR,    issuer,               "ISSUER",                "parley",        0,     0,          "AR",    "the iss claim of tokens that this deployment mints") \
     C(STR,    origins,              "ORIGINS",               "*",             0,     0,          "AR",    "browser origins allowed at HTTP level: * or a comma-separated list; each app may restrict further") \

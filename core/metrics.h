@@ -32,6 +32,9 @@
     M(UNCOMMITTED_BYTES,     GAUGE,     "parley_uncommitted_bytes",             NULL,        NULL,           "Bytes accepted and not yet committed") \
     M(BUS_MESSAGES,          COUNTER,   "parley_bus_messages_total",            "dir",       NULL,           "Bus frames sent and received") \
     M(BUS_REFUSED,           COUNTER,   "parley_bus_refused_total",             "reason",    NULL,           "Bus frames dropped: bad MAC or malformed") \
+    M(RELAY_REQUESTS,        COUNTER,   "parley_relay_requests_total",          "side",      NULL,           "Polling requests relayed: front passed on, owner served for another gateway") \
+    M(RELAY_WEBSOCKETS,      GAUGE,     "parley_relay_websockets",              "side",      NULL,           "WebSockets whose session is at another gateway: front, and owner for them") \
+    M(RELAY_ERRORS,          COUNTER,   "parley_relay_errors_total",            "reason",    NULL,           "Connections between gateways that were refused or lost") \
     M(HEAD_CHECKS,           COUNTER,   "parley_head_checks_total",             "trigger",   NULL,           "Comparisons of conversation heads") \
     M(CATCH_UPS,             COUNTER,   "parley_catch_ups_total",               NULL,        NULL,           "Conversations read from the log because an entry was missing") \
     M(PG_STATEMENTS,         COUNTER,   "parley_pg_statements_total",           "statement", NULL,           "Statements sent to Postgres") \

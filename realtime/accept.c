@@ -4,7 +4,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "realtime/link.h"
-#include "realtime/sock.h"
+#include "realtime/relay.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -116,6 +116,9 @@ void sock_lost(struct sock *s)
     a.ending -= was == SOCK_ENDING;
     s->state = SOCK_DEAD;
     s->link = NULL;
+    if (s->visit != NULL) {
+        relay_front_lost(s);
+    }
     if (l == NULL) {
         return;
     }
@@ -172,16 +175,21 @@ static void sock_clear(struct sock *s)
     free(s);
 }
 
-void sock_gone(struct sock *s)
+void sock_retire(struct sock *s)
 {
     sock_lost(s);
+    s->gone = true;
+    s->next = a.gone;
+    a.gone = s;
+}
+
+void sock_gone(struct sock *s)
+{
+    sock_retire(s);
     s->address->sockets--;
     address_unref(s->address);
     a.socks--;
     metric_add(METRIC_SOCKETS, NULL, NULL, -1);
-    s->gone = true;
-    s->next = a.gone;
-    a.gone = s;
 }
 
 /* lws looks at its timers only after events of its own. */

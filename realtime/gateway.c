@@ -5,7 +5,7 @@
 #include "core/log.h"
 #include "realtime/accept.h"
 #include "realtime/link.h"
-#include "realtime/sock.h"
+#include "realtime/relay.h"
 
 #define RX_BUFFER 512 /* per connection */
 #define SERVICE_BUFFER 32768
@@ -105,20 +105,28 @@ static int on_request(struct sock *s)
     if (r.options) {
         return answer_options(s, &r);
     }
-    struct link *l = session_of(&r);
-    enum eio_refusal refusal = check(&r, l, false);
-    if (r.method == EIO_POST) {
-        return polling_post(s, &r, refusal == EIO_ADMITTED ? l : NULL, refusal);
+    if (check(&r, NULL, false) == EIO_R_UNKNOWN_SID && relay_takes(&r, true)) {
+        return relay_front_request(s, &r);
     }
-    if (refusal != EIO_ADMITTED || r.length > 0) {
-        return http_refuse(s, refusal != EIO_ADMITTED ? refusal : EIO_R_BAD_REQUEST, r.length != -1 || r.method != EIO_GET);
+    return gateway_serve(s, &r);
+}
+
+int gateway_serve(struct sock *s, const struct request *r)
+{
+    struct link *l = session_of(r);
+    enum eio_refusal refusal = check(r, l, false);
+    if (r->method == EIO_POST) {
+        return polling_post(s, r, refusal == EIO_ADMITTED ? l : NULL, refusal);
+    }
+    if (refusal != EIO_ADMITTED || r->length > 0) {
+        return http_refuse(s, refusal != EIO_ADMITTED ? refusal : EIO_R_BAD_REQUEST, r->length != -1 || r->method != EIO_GET);
     }
     if (l != NULL) {
         return polling_get(s, l);
     }
     struct answer busy = {.status = 503, .type = "text/plain", .close = true};
     bool full = s->address->links >= node.config->connections_per_address;
-    return node.draining || full ? http_answer(s, &busy) : polling_open(s, &r);
+    return node.draining || full ? http_answer(s, &busy) : polling_open(s, r);
 }
 
 /* ---- upgrades ---- */
@@ -148,6 +156,9 @@ static int on_upgrade(struct sock *s)
         return refuse_upgrade(s, 404, "Not found");
     }
     enum eio_refusal refusal = check(&r, session_of(&r), true);
+    if (refusal == EIO_R_UNKNOWN_SID && relay_takes(&r, false)) {
+        refusal = r.origin_allowed ? EIO_ADMITTED : EIO_R_FORBIDDEN;
+    }
     if (refusal != EIO_ADMITTED) {
         return refuse_upgrade(s, eio_refusal_status(refusal), eio_refusal_text(refusal));
     }
@@ -168,13 +179,22 @@ static int on_established(struct sock *s)
     if (http_read(s->wsi, &r) < 0) {
         return -1;
     }
-    struct link *l = session_of(&r);
-    if (r.query.has_sid && l == NULL) {
-        websocket_end(s, 0);
-        return 0;
+    if (relay_takes(&r, false)) {
+        relay_front_open(s, &r);
+    } else {
+        gateway_upgraded(s, &r);
     }
-    websocket_open(s, &r, l);
     return 0;
+}
+
+void gateway_upgraded(struct sock *s, const struct request *r)
+{
+    struct link *l = session_of(r);
+    if (r->query.has_sid && l == NULL) {
+        websocket_end(s, 0);
+    } else {
+        websocket_open(s, r, l);
+    }
 }
 
 static int on_piece(struct sock *s, const void *data, size_t len)
@@ -185,7 +205,16 @@ static int on_piece(struct sock *s, const void *data, size_t len)
                       .first = lws_is_first_fragment(s->wsi),
                       .last = lws_is_final_fragment(s->wsi),
                       .binary = lws_frame_is_binary(s->wsi)};
-    return websocket_receive(s, &p);
+    return s->visit != NULL ? relay_front_receive(s, &p) : websocket_receive(s, &p);
+}
+
+static void on_writable(struct sock *s)
+{
+    if (s->visit != NULL) {
+        relay_front_writable(s);
+    } else {
+        websocket_writable(s);
+    }
 }
 
 /* ---- libwebsockets ---- */
@@ -196,9 +225,9 @@ static int on_open_socket(struct sock *s, enum lws_callback_reasons why, void *i
     case LWS_CALLBACK_HTTP:
         return on_request(s);
     case LWS_CALLBACK_HTTP_BODY:
-        return polling_body(s, in, len);
+        return s->visit != NULL ? relay_front_body(s, in, len) : polling_body(s, in, len);
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-        return polling_body_end(s);
+        return s->visit != NULL ? relay_front_body_end(s) : polling_body_end(s);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return on_upgrade(s);
     case LWS_CALLBACK_ESTABLISHED:
@@ -206,7 +235,7 @@ static int on_open_socket(struct sock *s, enum lws_callback_reasons why, void *i
     case LWS_CALLBACK_RECEIVE:
         return on_piece(s, in, len);
     case LWS_CALLBACK_SERVER_WRITEABLE:
-        websocket_writable(s);
+        on_writable(s);
         return 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return s->bye ? -1 : 0; /* no second close frame */
@@ -281,7 +310,9 @@ static struct lws_vhost *make_context(void)
 static void on_turn(uv_prepare_t *unused)
 {
     (void)unused;
+    relay_turn_begin();
     link_turn_end();
+    relay_turn_end();
     sock_turn_end(g.context);
 }
 
@@ -315,6 +346,9 @@ static void on_release(struct loop_timer *t)
         loop_timer_start(t, WAIT_TICK_MS, on_release);
         return;
     }
+    relay_stop();
+    link_turn_end();
+    sock_turn_end(NULL);
     polling_stop();
     uv_close((uv_handle_t *)&g.turn, NULL);
     g.done();
@@ -322,7 +356,7 @@ static void on_release(struct loop_timer *t)
 
 static void on_wait(struct loop_timer *t)
 {
-    if (link_flushing_count() + sock_ending_count() > 0 && loop_now_ms() < g.until_ms) {
+    if (link_flushing_count() + sock_ending_count() + relay_busy() > 0 && loop_now_ms() < g.until_ms) {
         loop_timer_start(t, WAIT_TICK_MS, on_wait);
         return;
     }
@@ -339,5 +373,6 @@ void gateway_stop(int wait_ms, void (*done)(void))
     g.done = done;
     g.until_ms = loop_now_ms() + wait_ms;
     link_close_all("server shutting down");
+    relay_drain();
     loop_timer_start(&g.wait, WAIT_TICK_MS, on_wait);
 }

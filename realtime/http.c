@@ -103,7 +103,22 @@ int http_refuse(struct sock *s, enum eio_refusal r, bool close)
     return rc;
 }
 
+int http_continue(struct sock *s)
+{
+    static unsigned char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    return lws_write(s->wsi, go_on, sizeof(go_on) - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
+}
+
 /* ---- requests ---- */
+
+/* lws (4.1.6) hands out a pipelined request's own head as its body and then never leaves its loop. A body of ours never starts like a request line. */
+bool http_is_request_line(const char *p, size_t len)
+{
+    static const char method[] = "post ";
+    size_t n = len < sizeof(method) - 1 ? len : sizeof(method) - 1;
+    bool blank = (unsigned char)p[0] <= 0x20 && p[0] != EIO_SEPARATOR;
+    return blank || (p[0] >= 'A' && p[0] <= 'Z') || strncasecmp(p, method, n) == 0;
+}
 
 bool http_header(struct lws *wsi, enum lws_token_indexes h, char *out, size_t size)
 {

@@ -6,6 +6,7 @@
 #include "realtime/members.h"
 #include "realtime/online.h"
 #include "realtime/peers.h"
+#include "realtime/relay.h"
 #include "storage/leases.h"
 #include "storage/pg.h"
 
@@ -32,6 +33,7 @@ struct beat {
     bool pg, schema;
     struct lease *leases;
     int count;
+    uint64_t reading; /* relay_reading() */
 };
 
 static struct peer peers[PEERS_MAX];
@@ -49,10 +51,8 @@ static void beat_work(void *arg)
 {
     struct beat *b = arg;
     struct err e = {0};
-    char address[80];
-    snprintf(address, sizeof(address), "%s:%d", node.config->realtime_address, node.config->realtime_port);
     b->failures = bus_failures();
-    b->lease = lease_beat(b->arena, node.id, "realtime", address, b->bus_lost, &e);
+    b->lease = lease_beat(b->arena, node.id, "realtime", relay_address(), b->bus_lost, &e);
     b->pg = b->lease >= 0 && pg_ping(PING_MS, &e) == 0;
     b->schema = b->pg && b->check_schema && pg_schema_current(&e) == 0;
     if (b->lease < 0 || lease_list(b->arena, &b->leases, &b->count, &e) != 0) {
@@ -164,6 +164,20 @@ static void forget_closed(void)
     }
 }
 
+static void tell_relay(const struct beat *b)
+{
+    struct relay_node nodes[PEERS_MAX];
+    int n = 0;
+    for (int i = 0; i < b->count && n < PEERS_MAX; i++) {
+        const struct lease *l = &b->leases[i];
+        if (strcmp(l->kind, "realtime") == 0 && strcmp(l->node, node.id) != 0) {
+            snprintf(nodes[n].id, sizeof(nodes[n].id), "%s", l->node);
+            snprintf(nodes[n++].address, sizeof(nodes[0].address), "%s", l->address);
+        }
+    }
+    relay_nodes(nodes, n, b->reading);
+}
+
 static void look_at_others(const struct beat *b)
 {
     bool lost = false;
@@ -206,6 +220,7 @@ static void beat_done(void *arg)
         failed = true;
         raise(SIGTERM);
     } else if (b->count > 0 && !stopping) {
+        tell_relay(b);
         look_at_others(b);
     }
     steady = b->pg;
@@ -224,14 +239,47 @@ static void on_beat(struct loop_timer *t)
     struct arena *a = arena_new("beat");
     struct beat *b = arena_alloc(a, sizeof(*b));
     b->arena = a;
+    b->reading = relay_reading();
     b->check_schema = !schema_ok || beats++ % SCHEMA_EVERY == 0;
     b->bus_lost = !peers_up() || bus_failures() != told_failures;
     in_flight = true;
     loop_work_urgent(beat_work, beat_done, b);
 }
 
+/* ---- a session of a gateway that no beat has seen ---- */
+
+static void look_work(void *arg)
+{
+    struct beat *b = arg;
+    struct err e = {0};
+    b->pg = lease_list(b->arena, &b->leases, &b->count, &e) == 0;
+}
+
+static void look_done(void *arg)
+{
+    struct beat *b = arg;
+    if (b->pg && !stopping) {
+        tell_relay(b);
+    }
+    arena_free(&b->arena);
+}
+
+static void on_miss(void)
+{
+    struct arena *a = arena_new("leases");
+    struct beat *b = arena_alloc(a, sizeof(*b));
+    b->arena = a;
+    b->reading = relay_reading();
+    if (stopping) {
+        arena_free(&a);
+    } else {
+        loop_work_urgent(look_work, look_done, b);
+    }
+}
+
 void keeper_start(void)
 {
+    relay_on_miss(on_miss);
     on_beat(&timer);
 }
 

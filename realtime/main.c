@@ -6,6 +6,7 @@
 #include "realtime/admin.h"
 #include "realtime/gateway.h"
 #include "realtime/loop.h"
+#include "realtime/relay.h"
 #include "realtime/session.h"
 #include "storage/bus.h"
 #include "storage/leases.h"
@@ -157,7 +158,7 @@ static int start(uv_loop_t *loop, enum log_level level, struct err *e)
     uv_signal_init(loop, &interrupt);
     uv_signal_start(&terminate, on_signal, SIGTERM);
     uv_signal_start(&interrupt, on_signal, SIGINT);
-    if (gateway_init(e) < 0 || session_start(e) < 0 || admin_start(e) < 0) {
+    if (gateway_init(e) < 0 || relay_start(e) < 0 || session_start(e) < 0 || admin_start(e) < 0) {
         return -1;
     }
     return gateway_listen(e);

@@ -240,30 +240,15 @@ int polling_post(struct sock *s, const struct request *r, struct link *l, enum e
         l->poster = s;
         s->link = l;
     }
-    if (r->expects) {
-        static unsigned char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        return lws_write(s->wsi, go_on, sizeof(go_on) - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
-    }
-    return 0;
+    return r->expects ? http_continue(s) : 0;
 }
 
-/* lws (4.1.6) hands out a pipelined request's own head as its body and then never leaves its loop. A body of ours never starts like a request line. */
-static bool is_request_line(const char *p, size_t len)
+void polling_leave(struct sock *s)
 {
-    static const char method[] = "post ";
-    size_t n = len < sizeof(method) - 1 ? len : sizeof(method) - 1;
-    bool blank = (unsigned char)p[0] <= 0x20 && p[0] != EIO_SEPARATOR;
-    return blank || (p[0] >= 'A' && p[0] <= 'Z') || strncasecmp(p, method, n) == 0;
-}
-
-/* The connection is lost, the session is not: nothing of it was read. */
-static int leave(struct sock *s)
-{
-    if (s->link != NULL) {
+    if (s->state == SOCK_BODY && s->link != NULL) {
         s->link->poster = NULL;
         s->link = NULL;
     }
-    return -1;
 }
 
 int polling_body(struct sock *s, const char *p, size_t len)
@@ -275,8 +260,9 @@ int polling_body(struct sock *s, const char *p, size_t len)
     if (len == 0) {
         return 0;
     }
-    if (post->seen == 0 && is_request_line(p, len)) {
-        return leave(s);
+    if (post->seen == 0 && http_is_request_line(p, len)) {
+        polling_leave(s);
+        return -1;
     }
     post->seen += len;
     if (post->answered) {

@@ -11,10 +11,12 @@
 
 struct link;
 struct sock;
+struct visit;
 struct answer;
 struct iovec;
 
-/* How a socket's bytes travel: lws carries those of a connection of our own (sock_direct, accept.c). Polling and WebSocket are written against this. */
+/* How a socket's bytes travel: lws carries those of a connection of our own (sock_direct, accept.c); those of a client that landed at another gateway come over the
+ * relay (relay_owner.c). Polling and WebSocket are written against this. */
 struct sock_ops {
     /* An HTTP answer; `end`: with it the transaction ends, and the rest of the request has been read. 0, or -1: hang up. */
     int (*answer)(struct sock *s, const struct answer *w, bool end);
@@ -62,14 +64,15 @@ struct sock {
     struct lws *wsi;
     int fd;
     enum sock_state state;
-    bool watched;      /* known to the hang-up watcher */
-    bool blocked;      /* waits for websocket_writable() */
-    bool broken;       /* an answer could not be written */
-    bool gone;         /* WSI_DESTROY has come */
-    bool bye;          /* our close frame has gone out */
-    bool binary;       /* of the message in rx */
-    struct link *link; /* BODY, HELD, PROBE, WS */
-    struct address *address;
+    bool watched;            /* known to the hang-up watcher */
+    bool blocked;            /* waits for websocket_writable() */
+    bool broken;             /* an answer could not be written */
+    bool gone;               /* WSI_DESTROY has come */
+    bool bye;                /* our close frame has gone out */
+    bool binary;             /* of the message in rx */
+    struct link *link;       /* BODY, HELD, PROBE, WS */
+    struct visit *visit;     /* its session is another gateway's (relay_front.c), or NULL */
+    struct address *address; /* NULL when relayed: the other gateway counts it */
     struct loop_timer timer;
     struct post *post;
     char *cors;    /* header lines for the answer, or NULL */
@@ -83,6 +86,7 @@ struct sock {
 void sock_lost(struct sock *s);                  /* the connection has ended: what that means for its link */
 void sock_kill(struct sock *s);                  /* the same, and lws ends it soon */
 void sock_gone(struct sock *s);                  /* lws has destroyed the wsi; freed at the end of the turn */
+void sock_retire(struct sock *s);                /* the same for one that lws never had */
 void sock_turn_end(struct lws_context *context); /* frees what has gone; context NULL: it is being destroyed */
 void sock_set_ending(struct sock *s);
 int sock_ending_count(void); /* those that wait for the answer to their close frame */
@@ -124,6 +128,14 @@ int http_refuse(struct sock *s, enum eio_refusal r, bool close) __attribute__((w
 /* The same to a request on hold, from anywhere. */
 void http_answer_held(struct sock *s, const struct answer *w);
 
+/* The first bytes of a body are a request line, and no body of ours: lws is about to go round for ever, and the connection must end. */
+bool http_is_request_line(const char *p, size_t len);
+int http_continue(struct sock *s) __attribute__((warn_unused_result)); /* answers "Expect: 100-continue" */
+
+/* gateway.c */
+int gateway_serve(struct sock *s, const struct request *r) __attribute__((warn_unused_result)); /* a polling request; result as above */
+void gateway_upgraded(struct sock *s, const struct request *r);                                 /* a WebSocket */
+
 /* polling.c */
 int polling_start(struct err *e) __attribute__((warn_unused_result));
 void polling_stop(void);
@@ -131,6 +143,7 @@ int polling_open(struct sock *s, const struct request *r) __attribute__((warn_un
 int polling_get(struct sock *s, struct link *l) __attribute__((warn_unused_result));
 int polling_post(struct sock *s, const struct request *r, struct link *l, enum eio_refusal refusal) __attribute__((warn_unused_result));
 int polling_body(struct sock *s, const char *p, size_t len) __attribute__((warn_unused_result));
+void polling_leave(struct sock *s); /* its connection is lost, the session is not: nothing of the body was read */
 int polling_body_end(struct sock *s) __attribute__((warn_unused_result));
 bool polling_ready(const struct link *l);              /* a GET waits */
 void polling_flush(struct link *l);                    /* answers it, if something is queued */
