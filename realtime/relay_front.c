@@ -175,10 +175,11 @@ static void deliver(struct visit *v)
                        .close = h.close};
     v->body = (struct buf){0};
     v->heading = false;
-    if (h.end && s->state == SOCK_HELD) {
+    if (s->state == SOCK_HELD) {
+        w.close = w.close || !h.end; /* an early answer that comes late: the body is there */
         visit_end(v);
         http_answer_held(s, &w);
-    } else if (!h.end && s->state == SOCK_BODY && http_write(s, &w) == 0) {
+    } else if (!h.end && http_write(s, &w) == 0) {
         v->answered = true;
         loop_timer_start(&s->timer, SWALLOW_MS, on_late);
     } else {
@@ -189,15 +190,10 @@ static void deliver(struct visit *v)
 
 static int on_answer(struct visit *v, const struct relay_frame *f)
 {
-    if (v->websocket || v->heading || v->answered) {
+    if (v->websocket || v->heading || v->answered || relay_answer_read(f, &v->head) < 0 || v->head.len > ANSWER_MAX) {
         return -1;
     }
-    if (f->type == RELAY_ANSWER) {
-        if (relay_answer_read(f, &v->head) < 0 || v->head.len > ANSWER_MAX) {
-            return -1;
-        }
-        v->heading = true;
-    }
+    v->heading = true;
     if (v->head.len == 0) {
         deliver(v);
     }
