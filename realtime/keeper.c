@@ -216,7 +216,8 @@ static void beat_done(void *arg)
         told_failures = b->failures;
     }
     if (b->lease == 1 && !stopping) {
-        log_error("own_lease_closed", "another process has closed this node's lease: ending");
+        log_error("own_lease_closed",
+                  "another process has closed this node's lease, or has the same first characters: ending, to come back under another id");
         failed = true;
         raise(SIGTERM);
     } else if (b->count > 0 && !stopping) {

@@ -184,8 +184,8 @@ int main(int argc, char **argv)
         fflush(NULL);
         _exit(1); /* threads are running */
     }
-    log_info("listening", "Socket.IO on %s:%d, operator on %s:%d", config.realtime_address, config.realtime_port, config.admin_address,
-             config.realtime_admin_port);
+    log_info("listening", "Socket.IO on %s:%d, operator on %s:%d, other gateways at %s", config.realtime_address, config.realtime_port,
+             config.admin_address, config.realtime_admin_port, relay_address());
     uv_run(&loop, UV_RUN_DEFAULT);
     int busy = uv_loop_close(&loop);
     log_info("stopped", busy == 0 ? "stopped" : "stopped; handles were left open");

@@ -26,6 +26,8 @@ static struct {
     struct loop_timer ask;
 } r;
 
+bool relay_draining;
+
 /* ---- who is there ---- */
 
 uint64_t relay_reading(void)
@@ -221,6 +223,7 @@ int relay_start(struct err *e)
 
 void relay_drain(void)
 {
+    relay_draining = true;
     for (struct relay_conn *c = relay_conns; c != NULL; c = c->next) {
         if (c->side == RELAY_FRONT) {
             relay_conn_each(c, relay_front_let_go);

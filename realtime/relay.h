@@ -13,7 +13,7 @@
 #define RELAY_ADDRESS_MAX 79
 
 int relay_start(struct err *e) __attribute__((warn_unused_result)); /* listens; before the lease is written */
-void relay_drain(void); /* what landed here for others is ended: the clients come back elsewhere */
+void relay_drain(void); /* what landed here for others is ended, also what still lands: the clients come back elsewhere */
 int relay_busy(void);   /* what has not ended since, or not gone out */
 void relay_stop(void);
 void relay_turn_begin(void);     /* ends the connections that are to end: before link_turn_end() */

@@ -317,7 +317,7 @@ static void note_end(const struct relay_conn *c, enum relay_state was)
 {
     static struct rate_bucket bucket;
     static const struct rate_limit limit = {.per_second = 1, .burst = 20};
-    if (strcmp(c->doomed, "stop") == 0) {
+    if (strcmp(c->doomed, "stop") == 0 || was == RELAY_SEEKING) { /* clients name what nodes they like */
         return;
     }
     metric_add(METRIC_RELAY_ERRORS, c->doomed, NULL, 1);
@@ -329,7 +329,7 @@ static void note_end(const struct relay_conn *c, enum relay_state was)
                   "the relay's connection with gateway %s has ended: %s", c->peer, c->doomed);
     } else if (c->side == RELAY_OWNER) {
         log_warn("relay_refused", "a connection to the relay's port was refused: %s", c->doomed);
-    } else if (was != RELAY_SEEKING) {
+    } else {
         log_warn("relay_unreachable", "gateway %s cannot be reached over the relay: %s", c->peer, c->doomed);
     }
 }
@@ -344,7 +344,7 @@ static void drop(struct relay_conn *c)
     enum relay_state was = c->state;
     struct relay_conn lost = {.streams = c->streams};
     note_end(c, was);
-    if (c->side == RELAY_FRONT && was != RELAY_UP && was != RELAY_SEEKING) {
+    if (c->side == RELAY_FRONT && was != RELAY_UP) {
         relay_node_failed(c->peer);
     }
     c->state = RELAY_DROPPED;

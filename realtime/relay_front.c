@@ -103,6 +103,9 @@ int relay_front_request(struct sock *s, const struct request *r)
     buf_free(&payload);
     if (r->method != EIO_POST) {
         hold(s);
+        if (relay_draining) {
+            tell(v, RELAY_LET_GO, NULL, 0);
+        }
         return 0;
     }
     s->state = SOCK_BODY;

@@ -14,7 +14,8 @@ struct lease {
 };
 void lease_node_id(char out[NODE_ID_MAX + 1]); /* a fresh id: 3 characters that also stand in Engine.IO sids, "-", 12 random ones */
 
-/* Writes this node's row (made on first call) with the next beat. 0; 1 = the row was closed by somebody: draw a new id; -1. */
+/* Writes this node's row (made on first call) with the next beat. 0; 1 = the row was closed by somebody, or the first 3 characters are those of another live
+ * gateway: draw a new id; -1. */
 int lease_beat(struct arena *a, const char *node, const char *kind, const char *address, bool bus_lost, struct err *e)
     __attribute__((warn_unused_result));
 int lease_list(struct arena *a, struct lease **l_r, int *count_r, struct err *e) __attribute__((warn_unused_result)); /* live rows */

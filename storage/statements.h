@@ -263,7 +263,9 @@
       "delete from marks where app_id = $1 and user_id = $2 and device_id in (select device_id from old)") \
     \
     S(LEASE_BEAT, OPEN, WRITE, \
-      "insert into leases as l (node_id, kind, address, bus_lost, beat) values ($1::text, $2::text, $3::text, $4::bool, 1) " \
+      "insert into leases as l (node_id, kind, address, bus_lost, beat) select $1::text, $2::text, $3::text, $4::bool, 1 " \
+      " where not exists (select from leases t where t.state = 'live' and t.kind = 'realtime' and $2 = 'realtime' " \
+      "                    and left(t.node_id, 3) = left($1, 3) and t.node_id <> $1) " \
       " on conflict (node_id) do update set beat = l.beat + 1, beat_at = now_ms(), address = excluded.address, bus_lost = excluded.bus_lost " \
       " where l.state = 'live' returning beat") \
     S(LEASE_LIST, OPEN, READ, "select node_id, kind, state, address, beat, bus_lost from leases where state = 'live' order by node_id") \

@@ -444,13 +444,29 @@ static void test_leases(void **state)
     assert_int_equal(lease_beat(arena, node, "realtime", "127.0.0.1:1", false, &error), 1);
 }
 
+static void test_lease_prefixes(void **state)
+{
+    (void)state;
+    assert_int_equal(lease_beat(arena, "qqq-1", "realtime", "127.0.0.1:1", false, &error), 0);
+    assert_int_equal(lease_beat(arena, "qqq-2", "realtime", "127.0.0.1:2", false, &error), 1);
+    assert_int_equal(lease_beat(arena, "QQQ-2", "realtime", "127.0.0.1:2", false, &error), 0);
+    assert_int_equal(lease_beat(arena, "qqq-3", "api", "127.0.0.1:3", false, &error), 0);
+    assert_int_equal(lease_beat(arena, "qqq-1", "realtime", "127.0.0.1:1", false, &error), 0);
+    assert_int_equal(lease_close(arena, "qqq-1", -1, &error), 1);
+    assert_int_equal(lease_beat(arena, "qqq-2", "realtime", "127.0.0.1:2", false, &error), 0);
+    assert_int_equal(lease_beat(arena, "qqq-1", "realtime", "127.0.0.1:1", false, &error), 1);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(lease_close(arena, i == 1 ? "QQQ-2" : i == 2 ? "qqq-2" : "qqq-3", -1, &error), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_apps),    cmocka_unit_test(test_apps_list),   cmocka_unit_test(test_apikeys),
         cmocka_unit_test(test_signing), cmocka_unit_test(test_users),       cmocka_unit_test(test_groups),
         cmocka_unit_test(test_direct),  cmocka_unit_test(test_memberships), cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_roles),   cmocka_unit_test(test_leases),
+        cmocka_unit_test(test_roles),   cmocka_unit_test(test_leases),      cmocka_unit_test(test_lease_prefixes),
     };
     return cmocka_run_group_tests_name("storage: nouns", tests, storage_setup, storage_teardown);
 }
