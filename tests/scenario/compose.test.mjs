@@ -171,7 +171,11 @@ describe('docker-compose.yml', () => {
   test('the balancer\'s configuration names the services and is valid where haproxy is installed', async (t) => {
     const config = read('deploy', 'haproxy.cfg');
     for (const server of ['api:8080', 'realtime-1:8091', 'realtime-2:8091']) assert.ok(config.includes(server), server);
-    assert.match(config, /balance source|stick|cookie/, 'polling needs one gateway');
+    assert.doesNotMatch(config, /balance source|^\s*stick |cookie/m, 'the gateways relay to each other');
+    for (const name of ['realtime-1', 'realtime-2']) {
+      assert.equal(services[name].environment.PARLEY_RELAY_ADDRESS, '0.0.0.0', 'the other gateway reaches it');
+      assert.ok(!(services[name].ports ?? []).length && list(services[name].networks).some((n) => file.networks[n]?.internal), name);
+    }
     const ping = config.match(/^\s*timeout (client|server) (\d+)s/gm).map((l) => Number(l.match(/(\d+)s/)[1]));
     assert.ok(ping.every((s) => s > 45), 'longer than pingInterval + pingTimeout');
     if (!await there('haproxy', '-v')) return t.skip('no haproxy here');
