@@ -21,6 +21,7 @@ static struct {
     } known[KNOWN_MAX];
     int known_count;
     uint64_t reading;
+    bool greeted;
     void (*miss)(void);
     int64_t asked_ms;
     struct loop_timer ask;
@@ -74,6 +75,34 @@ void relay_node_failed(const char *id)
     }
 }
 
+static void ask(struct loop_timer *t)
+{
+    int64_t wait = r.asked_ms + ASK_MS - loop_now_ms();
+    if (wait > 0) {
+        loop_timer_start(t, wait, ask);
+        return;
+    }
+    r.asked_ms = loop_now_ms();
+    r.miss();
+}
+
+/* A new gateway makes itself known: the others have read the leases before there was its own, and its first clients may land there. */
+static void greet(void)
+{
+    for (int i = 0; i < r.known_count; i++) {
+        (void)relay_conn_for(r.known[i].node.id, false);
+    }
+    r.greeted = true;
+}
+
+void relay_node_seen(const char *id)
+{
+    const struct known *k = known_by_prefix(id);
+    if (r.miss != NULL && (k == NULL || strcmp(k->node.id, id) != 0)) {
+        ask(&r.ask);
+    }
+}
+
 void relay_nodes(const struct relay_node *nodes, int n, uint64_t reading)
 {
     static struct known fresh[KNOWN_MAX];
@@ -94,17 +123,9 @@ void relay_nodes(const struct relay_node *nodes, int n, uint64_t reading)
             relay_conn_doom(c, "unknown");
         }
     }
-}
-
-static void ask(struct loop_timer *t)
-{
-    int64_t wait = r.asked_ms + ASK_MS - loop_now_ms();
-    if (wait > 0) {
-        loop_timer_start(t, wait, ask);
-        return;
+    if (!r.greeted) {
+        greet();
     }
-    r.asked_ms = loop_now_ms();
-    r.miss();
 }
 
 static struct relay_conn *seek(const char *sid)

@@ -193,6 +193,9 @@ static void go_up(struct relay_conn *c)
         }
     }
     set_state(c, RELAY_UP);
+    if (!front) {
+        relay_node_seen(c->peer);
+    }
     log_info("relay_up", front ? "connected with gateway %s, to relay to it" : "gateway %s has connected, to relay to this one", c->peer);
     send_early(c);
 }

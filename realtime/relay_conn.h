@@ -66,6 +66,7 @@ void relay_conn_each(struct relay_conn *c, void (*fn)(struct relay_stream *s));
 /* relay.c */
 struct relay_conn *relay_conn_for(const char *sid, bool may_seek); /* to the sid's node, made if need be; NULL: it does not live */
 void relay_node_failed(const char *id);                            /* could not be reached: not tried again at once */
+void relay_node_seen(const char *id);                              /* it has proven itself */
 extern bool relay_draining;
 
 /* Implemented by the sides: a frame (-1: it is not one that the other side may send now); the stream's connection is lost (conn is NULL already); what was

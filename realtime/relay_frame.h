@@ -31,7 +31,7 @@
     T(OPEN,         FRONT,  20,    20)                /* begins a stream: a WebSocket for the session of this sid */ \
     T(PIECE,        FRONT,  5,     RELAY_PAYLOAD_MAX) /* of a WebSocket message: struct relay_piece, bytes */ \
     T(WROTE,        FRONT,  4,     4)                 /* so many bytes of DATA have been taken by the kernel */ \
-    T(GONE,         FRONT,  1,     1)                 /* ends the stream: the client's connection is lost; 1 = and nothing of the body counts */ \
+    T(GONE,         FRONT,  21,    21)                /* ends the stream: enum relay_gone, the sid */ \
     T(LET_GO,       FRONT,  0,     0)                 /* this gateway ends: a waiting GET is to be answered now */ \
     T(ANSWER,       OWNER,  9,     600)               /* struct relay_answer; ends the stream if it says so, when the body is there */ \
     T(ANSWER_BODY,  OWNER,  1,     RELAY_PAYLOAD_MAX) \
@@ -46,6 +46,14 @@ enum relay_type {
 };
 /* clang-format on */
 enum relay_side { RELAY_FRONT, RELAY_OWNER };
+
+/* Why a front has no client any more. */
+enum relay_gone {
+    RELAY_GONE_LOST,   /* its connection has ended */
+    RELAY_GONE_UNREAD, /* likewise, and nothing of the body counts */
+    RELAY_GONE_UNTOLD  /* likewise, of a GET: if it has been answered meanwhile, nobody has seen what the answer held */
+};
+#define RELAY_GONE_LEN (1 + EIO_SID_LEN)
 
 /* ---- the start ---- */
 

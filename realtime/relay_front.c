@@ -21,7 +21,9 @@
 struct visit {
     struct relay_stream stream;
     bool websocket;
+    char sid[EIO_SID_LEN + 1];
     /* a request */
+    bool is_get;
     bool begun;    /* some of its body has come */
     bool answered; /* before the end of its body, which is swallowed */
     bool heading;  /* the answer's head has come, its body is coming */
@@ -36,7 +38,7 @@ struct visit {
     struct buf body; /* what goes to the client: of the answer, or frames */
 };
 
-static struct visit *visit_new(struct sock *s, struct relay_conn *c, bool websocket)
+static struct visit *visit_new(struct sock *s, const struct request *r, bool websocket)
 {
     struct visit *v = calloc(1, sizeof(*v));
     if (v == NULL) {
@@ -44,9 +46,11 @@ static struct visit *visit_new(struct sock *s, struct relay_conn *c, bool websoc
         abort();
     }
     v->websocket = websocket;
+    v->is_get = r->method == EIO_GET && !websocket;
+    memcpy(v->sid, r->query.sid, EIO_SID_LEN);
     v->stream.sock = s;
     s->visit = v;
-    relay_stream_add(c, &v->stream, RELAY_STREAM_NONE);
+    relay_stream_add(relay_conn_for(v->sid, true), &v->stream, RELAY_STREAM_NONE);
     if (websocket) {
         metric_add(METRIC_RELAY_WEBSOCKETS, "front", NULL, 1);
     } else {
@@ -71,10 +75,19 @@ static void tell(struct visit *v, enum relay_type type, const void *data, size_t
     relay_send(&v->stream, type, NULL, 0, data, len);
 }
 
+static void tell_gone(const struct relay_stream *s, enum relay_gone why, const char *sid)
+{
+    char payload[RELAY_GONE_LEN];
+    payload[0] = (char)why;
+    memcpy(payload + 1, sid, EIO_SID_LEN);
+    relay_send(s, RELAY_GONE, NULL, 0, payload, sizeof(payload));
+}
+
 void relay_front_lost(struct sock *s)
 {
-    tell(s->visit, RELAY_GONE, "\0", 1);
-    visit_end(s->visit);
+    struct visit *v = s->visit;
+    tell_gone(&v->stream, v->is_get ? RELAY_GONE_UNTOLD : RELAY_GONE_LOST, v->sid);
+    visit_end(v);
 }
 
 /* ---- requests ---- */
@@ -96,8 +109,8 @@ int relay_front_request(struct sock *s, const struct request *r)
     struct relay_request q = {
         .method = r->method, .websocket = strcmp(r->query.transport, "websocket") == 0, .octets = r->octets, .length = r->length};
     struct buf payload = {0};
-    struct visit *v = visit_new(s, relay_conn_for(r->query.sid, true), false);
-    memcpy(q.sid, r->query.sid, EIO_SID_LEN);
+    struct visit *v = visit_new(s, r, false);
+    memcpy(q.sid, v->sid, sizeof(q.sid));
     relay_request_write(&payload, &q);
     tell(v, RELAY_REQUEST, payload.data, payload.len);
     buf_free(&payload);
@@ -120,7 +133,7 @@ int relay_front_body(struct sock *s, const char *p, size_t len)
         return 0;
     }
     if (!v->begun && http_is_request_line(p, len)) {
-        tell(v, RELAY_GONE, "\1", 1);
+        tell_gone(&v->stream, RELAY_GONE_UNREAD, v->sid);
         visit_end(v);
         return -1;
     }
@@ -179,9 +192,13 @@ static void deliver(struct visit *v)
     v->body = (struct buf){0};
     v->heading = false;
     if (s->state == SOCK_HELD) {
+        struct visit was = *v;
         w.close = w.close || !h.end; /* an early answer that comes late: the body is there */
         visit_end(v);
         http_answer_held(s, &w);
+        if (s->broken && was.is_get) {
+            tell_gone(&was.stream, RELAY_GONE_UNTOLD, was.sid);
+        }
     } else if (!h.end && http_write(s, &w) == 0) {
         v->answered = true;
         loop_timer_start(&s->timer, SWALLOW_MS, on_late);
@@ -219,10 +236,10 @@ static int on_answer_body(struct visit *v, const struct relay_frame *f)
 
 void relay_front_open(struct sock *s, const struct request *r)
 {
-    struct visit *v = visit_new(s, relay_conn_for(r->query.sid, true), true);
+    struct visit *v = visit_new(s, r, true);
     loop_timer_stop(&s->timer);
     s->state = SOCK_WS;
-    tell(v, RELAY_OPEN, r->query.sid, EIO_SID_LEN);
+    tell(v, RELAY_OPEN, v->sid, EIO_SID_LEN);
 }
 
 static void pause_reading(struct visit *v, bool paused)
@@ -369,7 +386,7 @@ int relay_front_frame(struct relay_conn *c, const struct relay_frame *f)
 static void end_websocket(struct visit *v)
 {
     struct sock *s = v->stream.sock;
-    tell(v, RELAY_GONE, "\0", 1);
+    tell_gone(&v->stream, RELAY_GONE_LOST, v->sid);
     pause_reading(v, false);
     visit_end(v);
     websocket_end(s, GOING_AWAY);

@@ -219,12 +219,21 @@ static int on_wrote(struct sock *s, const struct relay_frame *f)
     return 0;
 }
 
-static void on_gone(struct sock *s, bool unread)
+/* `stream` may have been answered while this was on its way: what the answer held is lost, and the session with it. */
+static void on_gone(const struct relay_stream *stream, const struct relay_frame *f)
 {
-    if (unread) {
-        polling_leave(s);
+    char sid[EIO_SID_LEN + 1] = "";
+    memcpy(sid, f->data + 1, EIO_SID_LEN);
+    struct link *l = stream == NULL && f->data[0] == RELAY_GONE_UNTOLD ? link_find(sid) : NULL;
+    if (l != NULL) {
+        link_close(l, "transport error", LINK_CUT);
     }
-    leave(s);
+    if (stream != NULL && f->data[0] == RELAY_GONE_UNREAD) {
+        polling_leave(stream->sock);
+    }
+    if (stream != NULL) {
+        leave(stream->sock);
+    }
 }
 
 static void on_let_go(struct sock *s)
@@ -242,6 +251,10 @@ int relay_owner_frame(struct relay_conn *c, const struct relay_frame *f)
     if (f->type == RELAY_REQUEST || f->type == RELAY_OPEN) {
         return stream != NULL ? -1 : begin(c, f);
     }
+    if (f->type == RELAY_GONE) {
+        on_gone(stream, f);
+        return 0;
+    }
     if (stream == NULL) {
         return 0; /* has been answered, the front does not know it yet */
     }
@@ -257,9 +270,6 @@ int relay_owner_frame(struct relay_conn *c, const struct relay_frame *f)
         return on_piece(s, f);
     case RELAY_WROTE:
         return on_wrote(s, f);
-    case RELAY_GONE:
-        on_gone(s, f->data[0] == 1);
-        return 0;
     case RELAY_LET_GO:
         on_let_go(s);
         return 0;

@@ -9,7 +9,7 @@ import http from 'node:http';
 import { connect as dialTcp, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { closeAll, connect, texts } from '../lib/client.mjs';
 import { Stack, sleep, until } from '../lib/stack.mjs';
@@ -502,7 +502,7 @@ async function stranger(to, { master = stack.secret('master_key'), from = `zz${M
   s.closed = () => until(() => s.ended, { ...SLOW, what: 'the end of the connection' });
   return s;
 }
-const PING = 0, REQUEST = 2, BODY = 3, WROTE = 7, ANSWER = 10;
+const PING = 0, REQUEST = 2, BODY = 3, WROTE = 7, GONE = 8, ANSWER = 10;
 
 describe('the relay\'s port', () => {
   let sid, owner, w;
@@ -591,6 +591,18 @@ describe('the relay\'s port', () => {
     assert.ok(await alive(A, own), 'a probe that was lost');
   });
 
+  test('an answer that its client was no longer there for ends the session: what it held is lost', async () => {
+    const s = await stranger(owner);
+    const own = await joined(A);
+    assert.equal((await post(A, own, '421["server.ping",{"t":1}]')).text, 'ok');
+    await until(() => s.ownerProven, SLOW);
+    s.socket.write(s.frame(REQUEST, 1, Buffer.concat([Buffer.from([0, 0]), Buffer.alloc(8, 255), Buffer.from(own)])));
+    await until(() => s.received.includes('431[{"ok":true'), { ...SLOW, what: 'the answer' });
+    assert.ok(await alive(A, own));
+    s.socket.write(s.frame(GONE, 1, Buffer.concat([Buffer.from([2]), Buffer.from(own)])));
+    await ended(A, own);
+  });
+
   test('half a frame and then nothing: only its connection waits, and not for ever', { timeout: 60000 }, async () => {
     const s = await stranger(owner);
     s.socket.write(s.frame(PING, 0).subarray(0, 20));
@@ -606,7 +618,18 @@ describe('the relay\'s port', () => {
   });
 });
 
+/** Starts it again, once the old process has gone. */
+async function revive(pid) {
+  await until(() => {
+    try { return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8')); } catch { return true; }
+  }, { ...SLOW, what: 'the end of the process' });
+  await stack.up();
+}
+
 describe('the end of a gateway', () => {
+  let pids;
+  beforeEach(() => { pids = [1, 2].map((n) => stack.pid(`realtime-${n}`)); });
+
   test('the front is drained: a GET is let go, a WebSocket closed with 1001; the owner keeps the polling session', { timeout: 60000 }, async () => {
     const sid = await joined(A);
     const w = await upgraded(A, B);
@@ -618,7 +641,7 @@ describe('the end of a gateway', () => {
     assert.equal(w.closed, 1001);
     assert.ok(await alive(A, sid));
     await ended(A, w.sid);
-    await stack.up();
+    await revive(pids[1]);
   });
 
   test('the owner is drained: its clients elsewhere are told as its own are', { timeout: 60000 }, async () => {
@@ -632,7 +655,7 @@ describe('the end of a gateway', () => {
     assert.match(r.text, /server\.draining|^1$/);
     await w.end();
     assert.equal(w.closed, 1001);
-    await stack.up();
+    await revive(pids[0]);
   });
 
   test('the owner is killed: 400 code 1 at once, WebSockets closed', { timeout: 60000 }, async () => {
@@ -648,7 +671,7 @@ describe('the end of a gateway', () => {
     const again = await post(B, sid, '6');
     assert.deepEqual([again.status, again.text], [400, UNKNOWN]);
     assert.ok(Date.now() - begun < 5000, `${Date.now() - begun} ms`);
-    await stack.up();
+    await revive(pids[0]);
     const next = await joined(A, { via: B }); // the new one is found
     assert.ok(await alive(B, next));
   });
@@ -661,7 +684,7 @@ describe('the end of a gateway', () => {
     stack.kill('realtime-2');
     await Promise.all([ended(A, sid), ended(A, w.sid)]);
     assert.equal(await metric(1, 'parley_relay_websockets', 'owner'), 0);
-    await stack.up();
+    await revive(pids[1]);
     await joined(A, { via: B });
   });
 
