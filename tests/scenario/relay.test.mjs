@@ -41,6 +41,9 @@ const metric = (n, name, match) => stack.metric(name, metricsOf(n), match);
 
 // ---- clients by hand ----
 
+/** The end of a TCP connection, in peace or not. */
+const closed = (c) => until(() => c.resume().destroyed, { ...SLOW, what: 'the end of the connection' });
+
 /** One HTTP request on a connection of its own: {status, text, headers}; `.request` can be destroyed. */
 function http1(method, url, body, headers = {}) {
   const agent = new http.Agent();
@@ -229,8 +232,7 @@ describe('polling that lands at the wrong gateway', () => {
     const c = dialTcp(Number(stack.env.PARLEY_REALTIME_PORT) + 1, '127.0.0.1').on('error', () => {});
     sockets.push(c);
     c.write(`GET /livez HTTP/1.1\r\nHost: x\r\n\r\nPOST ${EIO}&sid=${sid} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n6`);
-    c.resume();
-    await once(c, 'close');
+    await closed(c);
     assert.equal((await http1('GET', `${B}/livez`)).status, 200);
     assert.ok(await alive(A, sid), 'nothing of it was read');
   });
@@ -541,8 +543,7 @@ describe('the relay\'s port', () => {
       const c = dialTcp(owner.port, owner.host).on('error', () => {});
       sockets.push(c);
       c.write(bytes);
-      c.resume();
-      await once(c, 'close', { signal: AbortSignal.timeout(20000) });
+      await closed(c);
     }
     assert.ok((await metric(1, 'parley_relay_errors_total', 'hello')) >= 4);
     assert.ok((await metric(1, 'parley_relay_errors_total', 'auth')) >= 1);
@@ -554,8 +555,7 @@ describe('the relay\'s port', () => {
     const replay = dialTcp(owner.port, owner.host).on('error', () => {});
     sockets.push(replay);
     replay.write(Buffer.concat(s.sent));
-    replay.resume();
-    await once(replay, 'close', { signal: AbortSignal.timeout(20000) });
+    await closed(replay);
     const ping = s.frame(PING, 0);
     s.socket.write(Buffer.concat([ping, ping]));
     await s.closed();
