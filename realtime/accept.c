@@ -223,6 +223,7 @@ static void adopt(int fd, const struct sockaddr_storage *sa)
     struct lws *wsi = lws_adopt_descriptor_vhost_via_info(&desc);
     if (wsi != NULL) {
         s->wsi = wsi;
+        http_await(s, HTTP_HEADERS_MS);
     } else if (!s->gone) {
         sock_gone(s); /* lws has closed the descriptor, without WSI_DESTROY */
     }

@@ -70,10 +70,14 @@ static int answer_elsewhere(struct sock *s, const struct request *r)
     return http_answer(s, r->livez ? &alive : &missing);
 }
 
-/* A request whose body cannot be read as one. Positive: there is nothing wrong. */
+/* A request that is too long, or whose body cannot be read as one. Positive: there is nothing wrong. */
 static int refuse_framing(struct sock *s, const struct request *r)
 {
+    struct answer target = {.status = 414, .type = "text/plain", .close = true};
     struct answer length = {.status = 411, .type = "text/plain", .close = true};
+    if (r->long_target) {
+        return http_answer(s, &target);
+    }
     if ((r->chunked && r->length != -1) || r->length == -2) {
         return http_refuse(s, EIO_R_BAD_REQUEST, true);
     }
@@ -130,10 +134,17 @@ static int refuse_upgrade(struct sock *s, int status, const char *text)
     return -1;
 }
 
+static int refuse_version(struct sock *s)
+{
+    struct answer w = {.status = 426, .extra = "Sec-WebSocket-Version: 13\r\n", .close = true};
+    (void)!http_write(s, &w);
+    return -1;
+}
+
 /* On a kept-alive connection lws comes here with a freed pointer when it does not know the protocol asked for: decide by the header alone. */
 static int on_upgrade(struct sock *s)
 {
-    char protocol[10];
+    char protocol[10], version[4];
     struct request r;
     loop_timer_stop(&s->timer);
     if (lws_hdr_total_length(s->wsi, WSI_TOKEN_UPGRADE) != 9 || !http_header(s->wsi, WSI_TOKEN_UPGRADE, protocol, sizeof(protocol)) ||
@@ -144,10 +155,18 @@ static int on_upgrade(struct sock *s)
         return -1;
     }
     http_set_cors(s, &r);
+    if (r.long_target) {
+        return refuse_upgrade(s, 414, "");
+    }
     if (r.path < 0) {
         return refuse_upgrade(s, 404, "Not found");
     }
-    enum eio_refusal refusal = check(&r, session_of(&r), true);
+    if (!http_header(s->wsi, WSI_TOKEN_VERSION, version, sizeof(version)) || strcmp(version, "13") != 0) {
+        return refuse_version(s);
+    }
+    struct link *l = session_of(&r);
+    bool body = r.length > 0 || r.length == -2 || r.chunked; /* would be read as frames */
+    enum eio_refusal refusal = body ? EIO_R_BAD_REQUEST : check(&r, l != NULL && l->state == LINK_OPEN ? l : NULL, true);
     if (refusal != EIO_ADMITTED) {
         return refuse_upgrade(s, eio_refusal_status(refusal), eio_refusal_text(refusal));
     }
@@ -209,7 +228,7 @@ static int on_open_socket(struct sock *s, enum lws_callback_reasons why, void *i
         websocket_writable(s);
         return 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return s->bye ? -1 : 0; /* no second close frame */
+        return websocket_peer_closes(s, in, len);
     case LWS_CALLBACK_CLOSED:
     case LWS_CALLBACK_CLOSED_HTTP:
         sock_lost(s);

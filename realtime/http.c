@@ -11,8 +11,16 @@ static const char *status_text(int status)
     static const struct {
         int status;
         const char *text;
-    } texts[] = {{200, "OK"},        {204, "No Content"},      {400, "Bad Request"},       {403, "Forbidden"},
-                 {404, "Not Found"}, {411, "Length Required"}, {413, "Payload Too Large"}, {503, "Service Unavailable"}};
+    } texts[] = {{200, "OK"},
+                 {204, "No Content"},
+                 {400, "Bad Request"},
+                 {403, "Forbidden"},
+                 {404, "Not Found"},
+                 {411, "Length Required"},
+                 {413, "Payload Too Large"},
+                 {414, "URI Too Long"},
+                 {426, "Upgrade Required"},
+                 {503, "Service Unavailable"}};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (texts[i].status == status) {
             return texts[i].text;
@@ -46,6 +54,12 @@ static void on_idle(struct loop_timer *t)
     sock_kill((struct sock *)((char *)t - offsetof(struct sock, timer)));
 }
 
+/* In a timer of our own: lws bounds neither the whole of the headers nor what it leaves unanswered, as CONNECT. */
+void http_await(struct sock *s, int64_t ms)
+{
+    loop_timer_start(&s->timer, ms, on_idle);
+}
+
 /* Never while a body is outstanding: lws would discard it in a loop that it may not leave. */
 static int transaction_end(struct sock *s)
 {
@@ -56,7 +70,7 @@ static int transaction_end(struct sock *s)
         return -1;
     }
     lws_set_timeout(s->wsi, NO_PENDING_TIMEOUT, 0); /* lws keeps its timers in one sorted list */
-    loop_timer_start(&s->timer, HTTP_IDLE_MS, on_idle);
+    http_await(s, HTTP_IDLE_MS);
     return 0;
 }
 
@@ -174,6 +188,8 @@ int http_read(struct lws *wsi, struct request *r)
     r->options = method == LWSHUMETH_OPTIONS;
     r->head = method == LWSHUMETH_HEAD;
     r->path = find_path(uri, (size_t)len);
+    int query = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_URI_ARGS);
+    r->long_target = len + (query > 0 ? 1 + query : 0) > HTTP_TARGET_MAX;
     r->livez = r->method == EIO_GET && len == 6 && memcmp(uri, "/livez", 6) == 0;
     for (int i = 0; (len = lws_hdr_copy_fragment(wsi, text, sizeof(text), WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0; i++) {
         eio_query_add(&r->query, text, (size_t)len);

@@ -90,7 +90,9 @@ int sock_count(void);
 
 /* http.c */
 #define HTTP_HEADERS_MAX 16384 /* request line and headers; lws hangs up beyond it */
-#define HTTP_IDLE_MS 30000     /* between requests on one connection */
+#define HTTP_TARGET_MAX 4096   /* path and query of a request */
+#define HTTP_HEADERS_MS 5000   /* from the connection to the end of its first request's headers */
+#define HTTP_IDLE_MS 30000     /* from an answer to the end of the next request's headers */
 
 /* A request, as far as we look at it. */
 struct request {
@@ -98,7 +100,7 @@ struct request {
     enum eio_method method;
     bool options, head, chunked, octets, expects;
     int path; /* index into gateway_setup.paths; -1 none */
-    bool livez;
+    bool livez, long_target;
     int64_t length;          /* of the body; -1 absent, -2 malformed */
     char origin[256];        /* "" none */
     char asked_headers[256]; /* of a preflight */
@@ -114,6 +116,7 @@ struct answer {
 };
 bool http_header(struct lws *wsi, enum lws_token_indexes h, char *out, size_t size); /* false, and "": absent or too long */
 bool http_printable(const char *s);
+void http_await(struct sock *s, int64_t ms); /* ends the connection when no request has come by then */
 int http_read(struct lws *wsi, struct request *r) __attribute__((warn_unused_result));
 void http_set_cors(struct sock *s, const struct request *r); /* for the answer to come */
 /* Writes an answer. 0, or -1: the connection is broken. */
@@ -149,6 +152,8 @@ int websocket_receive(struct sock *s, const struct piece *p) __attribute__((warn
 bool websocket_ready(const struct link *l);
 void websocket_flush(struct link *l);
 void websocket_writable(struct sock *s);
+/* The peer's close frame. 0: lws answers it in kind; -1: hang up, our own has gone out. */
+int websocket_peer_closes(struct sock *s, const void *payload, size_t len) __attribute__((warn_unused_result));
 void websocket_end(struct sock *s, uint16_t code); /* close frame; lets go of the link */
 
 /* What sock_direct consists of. */

@@ -7,9 +7,10 @@
 #include <sys/uio.h>
 
 #define PROBE_MS 10000
-#define PROBE_TICK_MS 100 /* a poll that waits during a probe is ended at the next one */
-#define CLOSE_MS 5000     /* the peer must answer our close frame within this */
-#define FRAGMENTS_MAX 1000
+#define PROBE_TICK_MS 100  /* a poll that waits during a probe is ended at the next one */
+#define CLOSE_MS 5000      /* the peer must answer our close frame within this */
+#define FRAGMENTS_MAX 1000 /* of one message */
+#define CLOSE_CODES_END 5000
 #define GATHER 64
 
 static void on_timer(struct loop_timer *t);
@@ -49,6 +50,10 @@ static int took(struct sock *s, const struct iovec *frames, size_t n)
 int websocket_direct_send(struct sock *s, const struct iovec *frames, int n)
 {
     size_t total = 0;
+    if (lws_get_close_length(s->wsi) > 0) { /* lws has found a fault in the peer's frames: nothing goes behind its close frame */
+        s->blocked = true;
+        return 0;
+    }
     for (int i = 0; i < n; i++) {
         total += frames[i].iov_len;
     }
@@ -247,7 +252,7 @@ int websocket_receive(struct sock *s, const struct piece *p)
         s->fragments = 0;
         buf_clear(&s->rx);
     }
-    if (!p->last && p->rest == 0 && ++s->fragments > FRAGMENTS_MAX) {
+    if (p->rest == 0 && ++s->fragments > FRAGMENTS_MAX) {
         return refuse_message(s, LWS_CLOSE_STATUS_POLICY_VIOLATION);
     }
     if (p->last && s->rx.len == 0) {
@@ -262,11 +267,41 @@ int websocket_receive(struct sock *s, const struct piece *p)
         eio_progress(&l->eio, loop_now_ms());
         return 0;
     }
+    if (p->len == 0 && !s->binary &&
+        !eio_utf8_valid(s->rx.data, s->rx.len)) { /* the one case that lws lets pass: an empty end within a character */
+        return refuse_message(s, LWS_CLOSE_STATUS_INVALID_PAYLOAD);
+    }
     struct buf whole = s->rx;
     s->rx = (struct buf){0};
     packet(s, whole.data, whole.len, s->binary);
     buf_free(&whole);
     return 0;
+}
+
+/* A code that nobody may send (lws refuses those below 5000), or half of one. */
+static bool close_valid(const unsigned char *payload, size_t len)
+{
+    return len == 0 || (len >= 2 && (payload[0] << 8 | payload[1]) < CLOSE_CODES_END);
+}
+
+int websocket_peer_closes(struct sock *s, const void *payload, size_t len)
+{
+    struct link *l = s->link;
+    bool transport = s->state == SOCK_WS, valid = close_valid(payload, len);
+    if (s->bye) {
+        return -1; /* no second close frame */
+    }
+    if (valid) {
+        let_go(s);
+        sock_set_ending(s);
+        loop_timer_start(&s->timer, CLOSE_MS, on_timer);
+    } else {
+        websocket_end(s, LWS_CLOSE_STATUS_PROTOCOL_ERR);
+    }
+    if (transport) {
+        link_close(l, "transport close", LINK_CUT);
+    }
+    return valid ? 0 : -1;
 }
 
 /* ---- opening ---- */
