@@ -53,7 +53,7 @@ static bool too_deep(const char *s, size_t len)
     return false;
 }
 
-json_t *json_read(struct arena *a, const char *text, size_t len, struct err *e)
+static json_t *load(struct arena *a, const char *text, size_t len, size_t flags, struct err *e)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, seed_once);
@@ -66,12 +66,105 @@ json_t *json_read(struct arena *a, const char *text, size_t len, struct err *e)
         return NULL;
     }
     json_error_t why;
-    json_t *v = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    json_t *v = json_loadb(text, len, flags | JSON_DECODE_ANY, &why);
     if (v == NULL) {
         err_set(e, ERR_MALFORMED_JSON, "Line %d, column %d: %.100s.", why.line, why.column, why.text);
         return NULL;
     }
     return json_own(a, v);
+}
+
+json_t *json_read(struct arena *a, const char *text, size_t len, struct err *e)
+{
+    return load(a, text, len, JSON_REJECT_DUPLICATES, e);
+}
+
+/* ---- what jansson does not take ---- */
+
+static size_t digits(const char *s, size_t len)
+{
+    size_t n = 0;
+    while (n < len && s[n] >= '0' && s[n] <= '9') {
+        n++;
+    }
+    return n;
+}
+
+/* RFC 8259, section 6. */
+static bool is_number(const char *s, size_t len)
+{
+    size_t i = len > 0 && s[0] == '-', whole = digits(s + i, len - i);
+    if (whole == 0 || (whole > 1 && s[i] == '0')) {
+        return false;
+    }
+    i += whole;
+    if (i < len && s[i] == '.') {
+        size_t n = digits(s + i + 1, len - i - 1);
+        if (n == 0) {
+            return false;
+        }
+        i += 1 + n;
+    }
+    if (i < len && (s[i] == 'e' || s[i] == 'E')) {
+        i += 1 + (i + 1 < len && (s[i + 1] == '+' || s[i + 1] == '-'));
+        size_t n = digits(s + i, len - i);
+        if (n == 0) {
+            return false;
+        }
+        i += n;
+    }
+    return i == len;
+}
+
+/* Makes the number at s one that always fits, without moving what is behind it. What is no number stays, to be refused. Returns its length. */
+static size_t tame_number(char *s, size_t len)
+{
+    static const size_t fits = 18; /* digits of an int64_t */
+    size_t n = 0;
+    while (n < len && memchr("+-.eE0123456789", s[n], 15) != NULL) {
+        n++;
+    }
+    if ((n > fits || memchr(s, 'e', n) != NULL || memchr(s, 'E', n) != NULL) && is_number(s, n)) {
+        memset(s, ' ', n);
+        memcpy(s, "0.0", 3);
+    }
+    return n;
+}
+
+/* The same for the escape at s. */
+static size_t tame_escape(char *s, size_t len)
+{
+    if (len < 6 || s[1] != 'u') {
+        return len < 2 ? len : 2;
+    }
+    const char hex[5] = {s[2], s[3], s[4], s[5]};
+    bool valid = strspn(hex, "0123456789abcdefABCDEF") == 4;
+    unsigned long code = strtoul(hex, NULL, 16);
+    if (valid && (code == 0 || (code >= 0xd800 && code <= 0xdfff))) {
+        memcpy(s + 2, "fffd", 4);
+    }
+    return 6;
+}
+
+static void tame(char *s, size_t len)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < len;) {
+        if (in_string && s[i] == '\\') {
+            i += tame_escape(s + i, len - i);
+        } else if (!in_string && (s[i] == '-' || (s[i] >= '0' && s[i] <= '9'))) {
+            i += tame_number(s + i, len - i);
+        } else {
+            in_string ^= s[i++] == '"';
+        }
+    }
+}
+
+json_t *json_read_loosely(struct arena *a, const char *text, size_t len, struct err *e)
+{
+    char *copy = arena_dup(a, text, len);
+    tame(copy, len);
+    return load(a, copy, len, 0, e);
 }
 
 char *json_write(struct arena *a, const json_t *v, size_t *len_r)

@@ -17,6 +17,10 @@
  * value may stand at the top. */
 json_t *json_read(struct arena *a, const char *text, size_t len, struct err *e) __attribute__((warn_unused_result));
 
+/* The same for who looks at parts of a text and passes the text itself on: any RFC 8259 text of at most that depth is read. In the value, of a
+ * repeated key the last counts, a number that no C type holds is 0.0, and an escaped NUL or surrogate is U+FFFD. */
+json_t *json_read_loosely(struct arena *a, const char *text, size_t len, struct err *e) __attribute__((warn_unused_result));
+
 /* Ties a new reference to the arena and returns it, so that values built with json_pack() need no json_decref(). v must not be NULL. */
 json_t *json_own(struct arena *a, json_t *v);
 

@@ -29,6 +29,56 @@ static void strict_reading(void **state)
                         "{\"b\":[1,2.5,\"é\",null],\"a\":true}");
 }
 
+static void loose_reading(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *value;
+    } good[] = {{"[1,1.5,-0,0]", "[1,1.5,0,0]"},
+                {"[1e400,-1E-400,99999999999999999999,-123456789012345678901.5e+3, 1]", "[0.0,0.0,0.0,0.0,1]"},
+                {"[999999999999999999,-9999999999999999999]", "[999999999999999999,0.0]"},
+                {"{\"a\":1,\"a\":2}", "{\"a\":2}"},
+                {"[\"\\ud800\",\"\\u0000\",\"\\uD83D\\uDE00\",\"\\\\ud800\",\"1e400\",\"\\\"1e400\"]",
+                 "[\"\357\277\275\",\"\357\277\275\",\"\357\277\275\357\277\275\",\"\\\\ud800\",\"1e400\",\"\\\"1e400\"]"},
+                {"{\"\\u0000\":[]}", "{\"\357\277\275\":[]}"}};
+    for (size_t i = 0; i < COUNT(good); i++) {
+        json_t *v = json_read_loosely(arena, good[i].text, strlen(good[i].text), &e);
+        assert_non_null(v);
+        assert_string_equal(json_write(arena, v, NULL), good[i].value);
+    }
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "[1] 2",
+                                      "nul",
+                                      "\"\xff\"",
+                                      "[1,]",
+                                      "\"\\ud80\"",
+                                      "\"\\ud80g\"",
+                                      "\"\\",
+                                      "\"\\u",
+                                      "01",
+                                      "1e",
+                                      "1e+",
+                                      "1.e5",
+                                      ".5e1",
+                                      "-e1",
+                                      "00000000000000000000000",
+                                      "123456789012345678901.",
+                                      "1234567890123456789-1",
+                                      "-",
+                                      "\"a\nb\""};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_null(json_read_loosely(arena, bad[i], strlen(bad[i]), &e));
+    }
+    assert_null(json_read_loosely(arena, "1e\0", 3, &e));
+    assert_null(json_read_loosely(arena, "\"\\u\0\0aa\"", 8, &e));
+    assert_null(json_read_loosely(arena, "\"\\u0x00\"", 8, &e));
+    char deep[66];
+    memset(deep, '[', 33);
+    memset(deep + 33, ']', 33);
+    assert_null(json_read_loosely(arena, deep, 66, &e));
+}
+
 static void depth_is_bounded(void **state)
 {
     (void)state;
@@ -174,10 +224,9 @@ static void unknown_keywords_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strict_reading), cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(merge_patch),    cmocka_unit_test(yaml),
-        cmocka_unit_test(yaml_scalars),   cmocka_unit_test(schemas),
-        cmocka_unit_test(suggestions),    cmocka_unit_test(unknown_keywords_are_refused),
+        cmocka_unit_test(strict_reading), cmocka_unit_test(loose_reading), cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(merge_patch),    cmocka_unit_test(yaml),          cmocka_unit_test(yaml_scalars),
+        cmocka_unit_test(schemas),        cmocka_unit_test(suggestions),   cmocka_unit_test(unknown_keywords_are_refused),
     };
     return cmocka_run_group_tests_name("json", tests, setup, teardown);
 }
