@@ -356,9 +356,10 @@ enum eio_beat eio_beat(struct eio_session *s, int64_t now_ms)
     if (s->awaiting_pong) {
         return EIO_EXPIRED;
     }
+    int64_t on_time = s->due_ms + s->timeout_ms, least = now_ms + s->timeout_ms / 2;
     s->awaiting_pong = true;
     s->latest_ms = now_ms + (int64_t)s->timeout_ms * PROGRESS_FACTOR;
-    s->due_ms = now_ms + s->timeout_ms;
+    s->due_ms = on_time > least ? on_time : least;
     return EIO_SEND_PING;
 }
 

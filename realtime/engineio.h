@@ -117,7 +117,8 @@ enum eio_verdict eio_input(struct eio_session *s, bool from_probe, const struct 
 bool eio_probe_start(struct eio_session *s);
 void eio_probe_stop(struct eio_session *s);
 
-/* The heartbeat. Call it at due_ms, and before serving any request of the session (a late timer must not keep a dead session alive). */
+/* The heartbeat. Call it at due_ms, and before serving any request of the session: a late timer must not keep a dead session alive. Nor does a late ping move
+ * the pong's deadline, as long as at least half of the timeout is left for it. */
 enum eio_beat { EIO_WAIT, EIO_SEND_PING, EIO_EXPIRED };
 enum eio_beat eio_beat(struct eio_session *s, int64_t now_ms);
 /* Part of a message has arrived: its upload may take the pong's time, within bounds. */

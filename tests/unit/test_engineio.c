@@ -283,6 +283,20 @@ static void heartbeat(void **state)
     assert_int_equal(eio_beat(&s, 1299), EIO_EXPIRED);
 }
 
+static void a_late_ping_does_not_move_the_deadline(void **state)
+{
+    (void)state;
+    struct eio_session s;
+    eio_session_init(&s, EIO_POLLING, 300, 200, 0);
+    assert_int_equal(eio_beat(&s, 349), EIO_SEND_PING);
+    assert_int_equal(eio_beat(&s, 499), EIO_WAIT);
+    assert_int_equal(eio_beat(&s, 500), EIO_EXPIRED);
+    eio_session_init(&s, EIO_POLLING, 300, 200, 0);
+    assert_int_equal(eio_beat(&s, 1000), EIO_SEND_PING); /* after a stop of the whole process */
+    assert_int_equal(eio_beat(&s, 1099), EIO_WAIT);
+    assert_int_equal(eio_beat(&s, 1100), EIO_EXPIRED);
+}
+
 static void an_upload_may_take_the_pongs_time(void **state)
 {
     (void)state;
@@ -329,6 +343,7 @@ int main(void)
         cmocka_unit_test(verdicts),
         cmocka_unit_test(heartbeat),
         cmocka_unit_test(upgrade),
+        cmocka_unit_test(a_late_ping_does_not_move_the_deadline),
         cmocka_unit_test(an_upload_may_take_the_pongs_time),
     };
     return cmocka_run_group_tests_name("engineio", tests, setup, teardown);
