@@ -131,7 +131,50 @@ static int check_data(const struct sio_packet *p, struct err *e)
     return bad(e, "unknown type");
 }
 
-int sio_read(struct arena *a, const char *text, size_t len, struct sio_packet *p_r, struct err *e)
+static void skip_blanks(struct cursor *c)
+{
+    while (c->p < c->end && memchr(" \t\r\n", *c->p, 4) != NULL) {
+        c->p++;
+    }
+}
+
+static void skip_name(struct cursor *c)
+{
+    bool quoted = *c->p == '"';
+    for (c->p += quoted; *c->p != (quoted ? '"' : ','); c->p++) {
+        if (!quoted && c->p == c->end) {
+            return;
+        }
+        c->p += *c->p == '\\';
+    }
+    c->p += quoted;
+}
+
+/* What p->raw is of the valid text [from, end). */
+static void keep_raw(struct arena *a, struct sio_packet *p, const char *from, const char *end)
+{
+    struct cursor c = {from, end};
+    if (p->type == SIO_EVENT || p->type == SIO_ACK) {
+        c.p++;
+        do {
+            c.end--;
+        } while (*c.end != ']');
+        skip_blanks(&c);
+    }
+    if (p->type == SIO_EVENT) {
+        skip_name(&c);
+        skip_blanks(&c);
+        c.p += c.p < c.end; /* the comma */
+        skip_blanks(&c);
+    }
+    while (c.end > c.p && memchr(" \t\r\n", c.end[-1], 4) != NULL) {
+        c.end--;
+    }
+    p->raw_len = (size_t)(c.end - c.p);
+    p->raw = arena_dup(a, c.p, p->raw_len);
+}
+
+static int read_packet(struct arena *a, const char *text, size_t len, bool loosely, struct sio_packet *p_r, struct err *e)
 {
     struct cursor c = {text, text + len};
     struct sio_packet p = {.ack_id = SIO_NO_ACK};
@@ -150,7 +193,7 @@ int sio_read(struct arena *a, const char *text, size_t len, struct sio_packet *p
         if (*c.p != '[' && *c.p != '{') {
             return bad(e, "neither an array nor an object");
         }
-        p.data = json_read(a, c.p, (size_t)(c.end - c.p), e);
+        p.data = (loosely ? json_read_loosely : json_read)(a, c.p, (size_t)(c.end - c.p), e);
         if (p.data == NULL) {
             return -1;
         }
@@ -161,9 +204,17 @@ int sio_read(struct arena *a, const char *text, size_t len, struct sio_packet *p
     if (p.binary && !placeholders_valid(p.data, p.count)) {
         return bad(e, "a placeholder names no attachment");
     }
+    if (loosely && p.data != NULL) {
+        keep_raw(a, &p, c.p, c.end);
+    }
     p.blobs = arena_array(a, (size_t)p.count + 1, sizeof(*p.blobs));
     *p_r = p;
     return 0;
+}
+
+int sio_read(struct arena *a, const char *text, size_t len, struct sio_packet *p_r, struct err *e)
+{
+    return read_packet(a, text, len, false, p_r, e);
 }
 
 const char *sio_event_name(struct arena *a, const struct sio_packet *p)
@@ -182,7 +233,7 @@ bool sio_collecting(const struct sio_decoder *d)
 void sio_release(struct sio_decoder *d)
 {
     arena_free(&d->arena);
-    *d = (struct sio_decoder){0};
+    *d = (struct sio_decoder){.loosely = d->loosely};
 }
 
 static int feed_text(struct sio_decoder *d, const void *p, size_t len, int64_t now_ms, struct err *e)
@@ -191,7 +242,7 @@ static int feed_text(struct sio_decoder *d, const void *p, size_t len, int64_t n
         return bad(e, "text between attachments");
     }
     d->arena = arena_new("packet");
-    if (sio_read(d->arena, p, len, &d->packet, e) < 0) {
+    if (read_packet(d->arena, p, len, d->loosely, &d->packet, e) < 0) {
         sio_release(d);
         return -1;
     }
@@ -215,6 +266,124 @@ static int feed_binary(struct sio_decoder *d, const void *p, size_t len, int64_t
 int sio_feed(struct sio_decoder *d, const void *p, size_t len, bool binary, int64_t now_ms, struct err *e)
 {
     return binary ? feed_binary(d, p, len, now_ms, e) : feed_text(d, p, len, now_ms, e);
+}
+
+/* ---- sessions ---- */
+
+void sio_session_init(struct sio_session *s, const struct sio_service *service, struct sio_place *places, int64_t now_ms)
+{
+    *s = (struct sio_session){.service = service, .places = places, .join_by_ms = now_ms + service->join_ms};
+}
+
+void sio_session_end(struct sio_session *s)
+{
+    sio_release(&s->decoder);
+}
+
+static int find_namespace(const struct sio_service *service, const char *name)
+{
+    int ns = service->count - 1;
+    while (ns >= 0 && strcmp(service->names[ns], name) != 0) {
+        ns--;
+    }
+    return ns;
+}
+
+static enum sio_verdict join(struct sio_session *s, int ns)
+{
+    if (ns < 0) {
+        return SIO_JOIN_UNKNOWN;
+    }
+    if (s->places[ns].state != SIO_OUTSIDE) {
+        return SIO_JOIN_AGAIN;
+    }
+    s->places[ns].state = SIO_JOINING;
+    return SIO_JOIN;
+}
+
+static enum sio_verdict on_packet(struct sio_session *s, int ns, int64_t now_ms, struct err *e)
+{
+    enum sio_type type = s->decoder.packet.type;
+    if (type == SIO_CONNECT) {
+        return join(s, ns);
+    }
+    const struct sio_place *place = ns >= 0 ? &s->places[ns] : NULL;
+    if (place == NULL || place->state == SIO_OUTSIDE) {
+        if (place != NULL && now_ms < place->left_until_ms) {
+            return SIO_IGNORE;
+        }
+        bad(e, "for a namespace without CONNECT");
+        return SIO_BROKEN;
+    }
+    if (type == SIO_DISCONNECT) {
+        sio_left(s, ns, now_ms);
+        return SIO_LEAVE;
+    }
+    if (place->state != SIO_JOINED) { /* official clients wait for the reply */
+        bad(e, "before the answer to CONNECT");
+        return SIO_BROKEN;
+    }
+    return SIO_DELIVER;
+}
+
+enum sio_verdict sio_input(struct sio_session *s, const void *p, size_t len, bool binary, int64_t now_ms, int *ns_r, struct err *e)
+{
+    *ns_r = -1;
+    switch (sio_feed(&s->decoder, p, len, binary, now_ms, e)) {
+    case 0:
+        return SIO_IGNORE;
+    case 1:
+        *ns_r = find_namespace(s->service, s->decoder.packet.nsp);
+        return on_packet(s, *ns_r, now_ms, e);
+    default:
+        return SIO_BROKEN;
+    }
+}
+
+void sio_done(struct sio_session *s)
+{
+    if (!sio_collecting(&s->decoder)) {
+        sio_release(&s->decoder);
+    }
+}
+
+void sio_joined(struct sio_session *s, int ns)
+{
+    s->places[ns].state = SIO_JOINED;
+    s->join_by_ms = 0;
+}
+
+static bool joined_any(const struct sio_session *s)
+{
+    for (int i = 0; i < s->service->count; i++) {
+        if (s->places[i].state == SIO_JOINED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void sio_left(struct sio_session *s, int ns, int64_t now_ms)
+{
+    s->places[ns] = (struct sio_place){.state = SIO_OUTSIDE, .left_until_ms = now_ms + s->service->grace_ms};
+    if (s->join_by_ms == 0 && !joined_any(s)) {
+        s->join_by_ms = now_ms + s->service->join_ms;
+    }
+}
+
+int64_t sio_due_ms(const struct sio_session *s)
+{
+    int64_t run_by_ms = s->decoder.since_ms + SIO_RUN_MS_MAX;
+    bool earlier = sio_collecting(&s->decoder) && (s->join_by_ms == 0 || run_by_ms < s->join_by_ms);
+    return earlier ? run_by_ms : s->join_by_ms;
+}
+
+const char *sio_beat(const struct sio_session *s, int64_t now_ms)
+{
+    if (sio_collecting(&s->decoder) && now_ms >= s->decoder.since_ms + SIO_RUN_MS_MAX) {
+        return "parse error";
+    }
+    return s->join_by_ms != 0 && now_ms >= s->join_by_ms ? "connect timeout" : NULL;
 }
 
 /* ---- writing ---- */

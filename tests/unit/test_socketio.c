@@ -265,11 +265,156 @@ static void writing(void **state)
     buf_free(&out);
 }
 
+static void raw_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *raw;
+    } cases[] = {
+        {"0{\"b\": 1.0, \"a\":1e3 } ", "{\"b\": 1.0, \"a\":1e3 }"},
+        {"2[\"m\"]", ""},
+        {"2 [\"m\"]", NULL},
+        {"2[ \"m\" ] \n", ""},
+        {"2[\"m\",1.0,-0,1e400,123456789012345678901]", "1.0,-0,1e400,123456789012345678901"},
+        {"2[\"m\" , {\"z\":1,\"a\":2,\"z\":3} , \"]\" ]\t", "{\"z\":1,\"a\":2,\"z\":3} , \"]\""},
+        {"2[\"a\\\"],\\\\\",[\"b\"]]", "[\"b\"]"},
+        {"2/game,7[12,\"\\u0000\\ud800\"]", "\"\\u0000\\ud800\""},
+        {"2[1.5e3]", ""},
+        {"2[12 ,null]", "null"},
+        {"37[]", ""},
+        {"37[ 1 , 2 ]", "1 , 2"},
+        {"2[\"m\",1e]", NULL},
+        {"2[\"m\",\"\xff\"]", NULL},
+        {"2[\"connect\"]", NULL},
+        {"2[\"m\"", NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct sio_decoder d = {.loosely = true};
+        assert_int_equal(sio_feed(&d, cases[i].text, strlen(cases[i].text), false, 0, &e), cases[i].raw != NULL ? 1 : -1);
+        if (cases[i].raw != NULL) {
+            assert_string_equal(d.packet.raw, cases[i].raw);
+            assert_int_equal(d.packet.raw_len, strlen(cases[i].raw));
+        }
+        sio_release(&d);
+        assert_true(d.loosely);
+    }
+    struct sio_decoder d = {.loosely = true};
+    assert_int_equal(sio_feed(&d, two, strlen(two), false, 0, &e), 0);
+    assert_int_equal(sio_feed(&d, "ab", 2, true, 0, &e), 0);
+    assert_int_equal(sio_feed(&d, "c", 1, true, 0, &e), 1);
+    assert_string_equal(d.packet.raw, "{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}");
+    sio_release(&d);
+    static const char wild[] = "51-[\"m\",{\"_placeholder\":true,\"num\":1e400}]";
+    assert_int_equal(sio_feed(&d, wild, strlen(wild), false, 0, &e), -1);
+}
+
+/* ---- sessions ---- */
+
+static const char *const served[] = {"/", "/game"};
+static const struct sio_service service = {.names = served, .count = 2, .join_ms = 1000, .grace_ms = 300};
+
+struct one {
+    struct sio_session s;
+    struct sio_place places[2];
+};
+
+static void begin(struct one *o, int64_t now)
+{
+    *o = (struct one){0};
+    sio_session_init(&o->s, &service, o->places, now);
+}
+
+static enum sio_verdict say(struct one *o, const char *text, int64_t now)
+{
+    int ns;
+    enum sio_verdict v = sio_input(&o->s, text, strlen(text), false, now, &ns, &e);
+    sio_done(&o->s);
+    return v;
+}
+
+static void joining(void **state)
+{
+    (void)state;
+    struct one o;
+    int ns;
+    begin(&o, 0);
+    assert_int_equal(sio_input(&o.s, "0/game,{}", 9, false, 0, &ns, &e), SIO_JOIN);
+    assert_int_equal(ns, 1);
+    sio_done(&o.s);
+    assert_int_equal(say(&o, "0/game", 0), SIO_JOIN_AGAIN);
+    assert_int_equal(say(&o, "0/nope", 0), SIO_JOIN_UNKNOWN);
+    assert_int_equal(say(&o, "2/game,[\"m\"]", 0), SIO_BROKEN); /* not yet */
+    sio_joined(&o.s, 1);
+    assert_int_equal(say(&o, "0/game", 0), SIO_JOIN_AGAIN);
+    assert_int_equal(say(&o, "2/game,[\"m\"]", 0), SIO_DELIVER);
+    assert_int_equal(say(&o, "3/game,1[]", 0), SIO_DELIVER);
+    assert_int_equal(say(&o, "0", 0), SIO_JOIN);
+    sio_left(&o.s, 0, 0); /* refused */
+    assert_int_equal(say(&o, "2[\"m\"]", 299), SIO_IGNORE);
+    assert_int_equal(say(&o, "2[\"m\"]", 300), SIO_BROKEN);
+    assert_int_equal(say(&o, "0", 300), SIO_JOIN);
+}
+
+static void strangers_and_leavers(void **state)
+{
+    (void)state;
+    struct one o;
+    begin(&o, 0);
+    assert_int_equal(say(&o, "2[\"m\"]", 0), SIO_BROKEN);
+    assert_int_equal(say(&o, "2/nope,[\"m\"]", 0), SIO_BROKEN);
+    assert_int_equal(say(&o, "1", 0), SIO_BROKEN);
+    assert_int_equal(say(&o, "31[]", 0), SIO_BROKEN);
+    assert_int_equal(say(&o, "x", 0), SIO_BROKEN);
+    assert_int_equal(say(&o, "0", 0), SIO_JOIN);
+    assert_int_equal(say(&o, "1", 0), SIO_LEAVE); /* without waiting for the answer */
+    assert_int_equal(say(&o, "1", 0), SIO_IGNORE);
+    assert_int_equal(say(&o, "0", 10), SIO_JOIN);
+    sio_joined(&o.s, 0);
+    assert_int_equal(say(&o, "1", 10), SIO_LEAVE);
+    assert_int_equal(say(&o, "2[\"m\"]", 10), SIO_IGNORE);
+}
+
+static void deadlines(void **state)
+{
+    (void)state;
+    struct one o;
+    begin(&o, 500);
+    assert_int_equal(sio_due_ms(&o.s), 1500);
+    assert_null(sio_beat(&o.s, 1499));
+    assert_string_equal(sio_beat(&o.s, 1500), "connect timeout");
+    assert_int_equal(say(&o, "0", 600), SIO_JOIN);
+    assert_int_equal(sio_due_ms(&o.s), 1500); /* no answer yet */
+    sio_joined(&o.s, 0);
+    assert_int_equal(sio_due_ms(&o.s), 0);
+    assert_null(sio_beat(&o.s, 100000));
+    assert_int_equal(say(&o, "0/game", 700), SIO_JOIN);
+    sio_joined(&o.s, 1);
+    assert_int_equal(say(&o, "1", 800), SIO_LEAVE);
+    assert_int_equal(sio_due_ms(&o.s), 0); /* still in the other */
+    assert_int_equal(say(&o, "51-/game,[\"m\"]", 900), SIO_IGNORE);
+    assert_int_equal(sio_due_ms(&o.s), 900 + SIO_RUN_MS_MAX);
+    assert_null(sio_beat(&o.s, 899 + SIO_RUN_MS_MAX));
+    assert_string_equal(sio_beat(&o.s, 900 + SIO_RUN_MS_MAX), "parse error");
+    int ns;
+    assert_int_equal(sio_input(&o.s, "b", 1, true, 1000, &ns, &e), SIO_DELIVER);
+    assert_int_equal(ns, 1);
+    sio_done(&o.s);
+    sio_left(&o.s, 1, 2000);
+    assert_int_equal(sio_due_ms(&o.s), 3000);
+    assert_int_equal(say(&o, "0", 2500), SIO_JOIN);
+    sio_left(&o.s, 0, 2500);
+    assert_int_equal(sio_due_ms(&o.s), 3000); /* a refusal wins no time */
+    assert_int_equal(say(&o, "51-[\"m\"]", 2600), SIO_IGNORE);
+    sio_session_end(&o.s);
+    assert_false(sio_collecting(&o.s.decoder));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_packets), cmocka_unit_test(bad_packets), cmocka_unit_test(placeholders), cmocka_unit_test(limits),
-        cmocka_unit_test(names),        cmocka_unit_test(reassembly),  cmocka_unit_test(broken_runs),  cmocka_unit_test(writing),
+        cmocka_unit_test(good_packets), cmocka_unit_test(bad_packets), cmocka_unit_test(placeholders),          cmocka_unit_test(limits),
+        cmocka_unit_test(names),        cmocka_unit_test(reassembly),  cmocka_unit_test(broken_runs),           cmocka_unit_test(writing),
+        cmocka_unit_test(raw_text),     cmocka_unit_test(joining),     cmocka_unit_test(strangers_and_leavers), cmocka_unit_test(deadlines),
     };
     return cmocka_run_group_tests_name("socketio", tests, setup, teardown);
 }
