@@ -90,6 +90,7 @@ static int on_request(struct sock *s)
     if (http_read(s->wsi, &r) < 0) {
         return -1;
     }
+    s->last = r.last;
     http_set_cors(s, &r);
     int rc = refuse_framing(s, &r);
     if (rc <= 0) {

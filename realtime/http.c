@@ -32,7 +32,7 @@ static int write_answer(struct sock *s, const struct answer *w)
     }
     buf_adds(&out, w->extra != NULL ? w->extra : "");
     buf_adds(&out, s->cors != NULL ? s->cors : "");
-    buf_adds(&out, w->close ? "Connection: close\r\n\r\n" : "\r\n");
+    buf_adds(&out, w->close || s->last ? "Connection: close\r\n\r\n" : "\r\n");
     buf_add(&out, w->body, w->len);
     size_t len = out.len - LWS_PRE;
     int n = lws_write(s->wsi, (unsigned char *)out.data + LWS_PRE, len, LWS_WRITE_HTTP);
@@ -127,6 +127,24 @@ static bool origin_allowed(const char *origin)
     return false;
 }
 
+/* RFC 9110, section 7.6.1: the client will not use the connection again. */
+static bool wants_close(struct lws *wsi)
+{
+    char text[128];
+    const char *p = text;
+    if (!http_header(wsi, WSI_TOKEN_CONNECTION, text, sizeof(text))) {
+        return false;
+    }
+    while (*p != '\0') {
+        size_t skip = strspn(p, ", \t"), len = strcspn(p + skip, ", \t");
+        if (len == 5 && strncasecmp(p + skip, "close", 5) == 0) {
+            return true;
+        }
+        p += skip + len;
+    }
+    return false;
+}
+
 /* Digits only: two headers arrive as one joined text, and lws takes anything for a number. */
 static int64_t body_length(struct lws *wsi)
 {
@@ -180,6 +198,7 @@ int http_read(struct lws *wsi, struct request *r)
     }
     bool readable = http_header(wsi, WSI_TOKEN_ORIGIN, r->origin, sizeof(r->origin)) || lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) == 0;
     r->origin_allowed = readable && origin_allowed(r->origin);
+    r->last = wants_close(wsi);
     r->chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
     r->expects = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_EXPECT) > 0;
     r->octets = http_header(wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, text, sizeof(text)) && strncasecmp(text, "application/octet-stream", 24) == 0;

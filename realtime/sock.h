@@ -66,6 +66,7 @@ struct sock {
     bool blocked;      /* waits for websocket_writable() */
     bool broken;       /* an answer could not be written */
     bool gone;         /* WSI_DESTROY has come */
+    bool last;         /* the connection ends with the answer to come, as the client wants */
     bool bye;          /* our close frame has gone out */
     bool binary;       /* of the message in rx */
     struct link *link; /* BODY, HELD, PROBE, WS */
@@ -103,6 +104,7 @@ struct request {
     char origin[256];        /* "" none */
     char asked_headers[256]; /* of a preflight */
     bool origin_allowed;
+    bool last; /* "Connection: close" */
 };
 struct answer {
     int status;
