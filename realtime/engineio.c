@@ -320,7 +320,7 @@ enum eio_verdict eio_input(struct eio_session *s, bool from_probe, const struct 
             return EIO_IGNORE;
         }
         s->awaiting_pong = false;
-        s->due_ms = now_ms + s->interval_ms;
+        s->due_ms = now_ms + s->interval_ms - s->late_ms;
         return EIO_PROVEN;
     case EIO_CLOSE:
         return EIO_END;
@@ -356,8 +356,9 @@ enum eio_beat eio_beat(struct eio_session *s, int64_t now_ms)
     if (s->awaiting_pong) {
         return EIO_EXPIRED;
     }
-    int64_t on_time = s->due_ms + s->timeout_ms, least = now_ms + s->timeout_ms / 2;
+    int64_t late = now_ms - s->due_ms, on_time = s->due_ms + s->timeout_ms, least = now_ms + s->timeout_ms / 2;
     s->awaiting_pong = true;
+    s->late_ms = late < s->interval_ms / 2 ? (int)late : 0;
     s->latest_ms = now_ms + (int64_t)s->timeout_ms * PROGRESS_FACTOR;
     s->due_ms = on_time > least ? on_time : least;
     return EIO_SEND_PING;

@@ -95,6 +95,7 @@ struct eio_session {
     enum eio_probe probe : 8; /* of a WebSocket beside polling */
     bool awaiting_pong;
     int interval_ms, timeout_ms;
+    int late_ms;       /* how late the last ping was; the next one comes so much earlier */
     int64_t due_ms;    /* absolute: of the next ping, or of the pong that is awaited */
     int64_t latest_ms; /* how far eio_progress() may move due_ms */
 };

@@ -333,7 +333,7 @@ enum eio_verdict link_feed(struct link *l, const struct eio_packet *p, bool from
         link_on_message(l, p->data, p->len, p->binary);
         break;
     case EIO_PROVEN:
-        loop_timer_start(&l->timer, l->eio.interval_ms, on_beat);
+        loop_timer_start(&l->timer, l->eio.due_ms - loop_now_ms(), on_beat);
         if (l->sent >= l->ping_number && l->proven < l->ping_number) {
             l->proven = l->ping_number;
             link_on_proven(l);

@@ -292,6 +292,12 @@ static void a_late_ping_does_not_move_the_deadline(void **state)
     assert_int_equal(eio_beat(&s, 499), EIO_WAIT);
     assert_int_equal(eio_beat(&s, 500), EIO_EXPIRED);
     eio_session_init(&s, EIO_POLLING, 300, 200, 0);
+    for (int64_t nominal = 300, now = 349; nominal <= 1200; nominal += 300, now = nominal + 49) {
+        assert_int_equal(s.due_ms, nominal);
+        assert_int_equal(eio_beat(&s, now), EIO_SEND_PING);
+        assert_int_equal(feed(&s, false, "3", now), EIO_PROVEN);
+    }
+    eio_session_init(&s, EIO_POLLING, 300, 200, 0);
     assert_int_equal(eio_beat(&s, 1000), EIO_SEND_PING); /* after a stop of the whole process */
     assert_int_equal(eio_beat(&s, 1099), EIO_WAIT);
     assert_int_equal(eio_beat(&s, 1100), EIO_EXPIRED);
