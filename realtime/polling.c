@@ -234,7 +234,7 @@ int polling_post(struct sock *s, const struct request *r, struct link *l, enum e
         link_close(l, "transport error", LINK_CUT);
         s->post->refusal = EIO_R_BAD_REQUEST;
     } else if (l != NULL && r->octets) {
-        link_close(l, "parse error", LINK_FLUSH);
+        link_close(l, "parse error", LINK_CUT);
         s->post->refusal = EIO_R_BAD_REQUEST;
     } else if (l != NULL) {
         l->poster = s;
@@ -310,8 +310,11 @@ static enum eio_refusal feed(struct link *l, const struct buf *body)
     if (rc < 0) {
         link_close(l, "parse error", LINK_FLUSH);
     }
-    bool broken = l->state != LINK_OPEN && strcmp(l->reason, "parse error") == 0;
-    return rc < 0 || broken ? EIO_R_BAD_REQUEST : EIO_ADMITTED;
+    if (l->state == LINK_OPEN || strcmp(l->reason, "parse error") != 0) {
+        return rc < 0 ? EIO_R_BAD_REQUEST : EIO_ADMITTED;
+    }
+    l->end = LINK_CUT; /* this answer tells the client of the end: no later poll has to */
+    return EIO_R_BAD_REQUEST;
 }
 
 int polling_body_end(struct sock *s)
