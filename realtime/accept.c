@@ -3,6 +3,7 @@
 #include "core/crypto.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "realtime/gateway.h"
 #include "realtime/link.h"
 #include "realtime/sock.h"
 
@@ -20,18 +21,22 @@
 #define ADDRESS_BUCKETS 4096
 #define UNSENT_MAX 131072 /* bytes that the kernel holds for a peer that does not read: what else is queued for it is ours to count */
 
+#define LISTENERS_MAX 2
+
 static struct {
     struct lws_vhost *vhost;
-    int fd;
-    uv_poll_t poll;
-    bool open;
+    struct listener {
+        int fd;
+        uv_poll_t poll;
+    } listeners[LISTENERS_MAX];
+    int listening;
     struct loop_timer pause;
     struct address *by_key[ADDRESS_BUCKETS];
     uint64_t seed;
     int socks, ending;
     bool killed; /* in this turn */
     struct sock *gone;
-} a = {.fd = -1};
+} a;
 
 /* ---- addresses ---- */
 
@@ -233,19 +238,20 @@ static void on_readable(uv_poll_t *poll, int status, int events);
 static void resume(struct loop_timer *t)
 {
     (void)t;
-    if (a.open) {
-        uv_poll_start(&a.poll, UV_READABLE, on_readable);
+    for (int i = 0; i < a.listening; i++) {
+        uv_poll_start(&a.listeners[i].poll, UV_READABLE, on_readable);
     }
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
+    const struct listener *at = (struct listener *)((char *)poll - offsetof(struct listener, poll));
     (void)status;
     (void)events;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage sa;
         socklen_t len = sizeof(sa);
-        int fd = accept4(a.fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(at->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             adopt(fd, &sa);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -276,40 +282,49 @@ static int listen_on(const struct addrinfo *ai)
     return fd;
 }
 
+static int start_one(const char *address, const char *port, struct err *e)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST}, *ai;
+    struct listener *at = &a.listeners[a.listening];
+    if (getaddrinfo(address, port, &hints, &ai) != 0) {
+        return err_set(e, ERR_VALIDATION_FAILED, "PARLEY_REALTIME_ADDRESS: %.60s is not a numeric address.", address);
+    }
+    at->fd = listen_on(ai);
+    freeaddrinfo(ai);
+    if (at->fd < 0) {
+        return err_set(e, ERR_INTERNAL, "Cannot listen on %.60s:%s: %s.", address, port, strerror(errno));
+    }
+    uv_poll_init(node.loop, &at->poll, at->fd);
+    a.listening++;
+    return 0;
+}
+
 int accept_start(struct lws_vhost *vhost, struct err *e)
 {
-    const struct config *c = node.config;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST}, *ai;
     char port[8];
-    snprintf(port, sizeof(port), "%d", c->realtime_port);
-    if (getaddrinfo(c->realtime_address, port, &hints, &ai) != 0) {
-        return err_set(e, ERR_VALIDATION_FAILED, "PARLEY_REALTIME_ADDRESS: %.60s is not a numeric address.", c->realtime_address);
-    }
+    struct err unused;
+    snprintf(port, sizeof(port), "%d", node.config->realtime_port);
     a.vhost = vhost;
     crypto_random(&a.seed, sizeof(a.seed));
-    a.fd = listen_on(ai);
-    freeaddrinfo(ai);
-    if (a.fd < 0) {
-        return err_set(e, ERR_INTERNAL, "Cannot listen on %.60s:%s: %s.", c->realtime_address, port, strerror(errno));
+    if (start_one(node.config->realtime_address, port, e) < 0) {
+        return -1;
     }
-    uv_poll_init(node.loop, &a.poll, a.fd);
-    a.open = true;
+    if (gateway_setup.also != NULL) {
+        (void)!start_one(gateway_setup.also, port, &unused);
+    }
     resume(NULL);
     return 0;
 }
 
 static void on_closed(uv_handle_t *h)
 {
-    (void)h;
-    close(a.fd);
-    a.fd = -1;
+    close(((struct listener *)((char *)h - offsetof(struct listener, poll)))->fd);
 }
 
 void accept_stop(void)
 {
-    if (a.open) {
-        a.open = false;
-        loop_timer_stop(&a.pause);
-        uv_close((uv_handle_t *)&a.poll, on_closed);
+    loop_timer_stop(&a.pause);
+    while (a.listening > 0) {
+        uv_close((uv_handle_t *)&a.listeners[--a.listening].poll, on_closed);
     }
 }

@@ -195,6 +195,9 @@ int http_read(struct lws *wsi, struct request *r)
     r->livez = r->method == EIO_GET && len == 6 && memcmp(uri, "/livez", 6) == 0;
     for (int i = 0; (len = lws_hdr_copy_fragment(wsi, text, sizeof(text), WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0; i++) {
         eio_query_add(&r->query, text, (size_t)len);
+        if (gateway_setup.on_pair != NULL) {
+            gateway_setup.on_pair(i, text, (size_t)len);
+        }
     }
     bool readable = http_header(wsi, WSI_TOKEN_ORIGIN, r->origin, sizeof(r->origin)) || lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN) == 0;
     r->origin_allowed = readable && origin_allowed(r->origin);
