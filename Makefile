@@ -51,11 +51,15 @@ PURE := $(call obj,$(wildcard realtime/engineio*.c realtime/socketio*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 EMBEDDED := $(foreach f,$(sort $(wildcard migrations/0*.sql openapi/*.yaml)),$(f)=$(f)) \
   $(foreach f,$(sort $(wildcard storage/lua/*.lua)),lua/$(notdir $(f))=$(f))
+# The gateway without what it is for: Engine.IO and Socket.IO over sockets.
+TRANSPORT := $(foreach f,accept engineio frame gateway http link loop polling socketio websocket,$(BUILD)/realtime/$(f).o)
 PROGRAMS := $(addprefix $(BUILD)/,parley-api parley-realtime parley-migrate)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 STORED := $(patsubst tests/storage/%.c,$(BUILD)/stored/%,$(wildcard tests/storage/test_*.c))
 
-all: $(PROGRAMS) ## build the programs
+ECHO := $(BUILD)/sio-echo
+
+all: $(PROGRAMS) $(ECHO) ## build the programs, and the echo server of the tests
 
 $(BUILD)/parley-api: $(call obj,$(call src,api)) $(COMMON)
 	$(call say,LD)
@@ -66,6 +70,9 @@ $(BUILD)/parley-realtime: $(call obj,$(call src,realtime)) $(COMMON)
 $(BUILD)/parley-migrate: $(BUILD)/storage/migrate_main.o $(STORE)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+$(ECHO): $(call obj,$(call src,tests/echo)) $(TRANSPORT) $(call obj,$(call src,core)) $(BUILD)/embed_data.o
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(LIBS) -lwebsockets -o $@
 $(BUILD)/unit/%: tests/unit/%.c $(COMMON) $(PURE)
 	$(call say,LD)
 	@mkdir -p $(@D)
@@ -127,7 +134,7 @@ test: ## install what the tests need and run them all
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 check-build
 	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 fuzzers
 	@dev/test
-check-build: $(PROGRAMS) $(UNIT) $(STORED)
+check-build: $(PROGRAMS) $(ECHO) $(UNIT) $(STORED)
 FUZZ_SECONDS ?= 60
 fuzz: fuzz-build ## run each fuzzer for FUZZ_SECONDS=60
 	@dev/fuzz run $(FUZZ_SECONDS)
