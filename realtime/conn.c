@@ -32,9 +32,8 @@ struct conn {
 struct peer {
     struct link *link;
     struct conn *conns[NS_COUNT];
-    int64_t left_until_ms[NS_COUNT]; /* packets under way to a namespace just left are dropped until then */
-    int64_t join_by_ms;              /* 0 = has joined */
-    struct sio_decoder decoder;
+    struct sio_session session;
+    struct sio_place places[NS_COUNT];
     struct rate_bucket connects;
     struct loop_timer timer;
 };
@@ -45,6 +44,7 @@ static struct {
     struct conn *free, *ended;
 } slab;
 
+static struct sio_service service = {.names = namespace_names, .count = NS_COUNT};
 static const struct rate_limit connects_limit = {.per_second = 1, .burst = 10};
 
 /* ---- slab ---- */
@@ -174,38 +174,23 @@ static void on_timer(struct loop_timer *t);
 
 static void arm(struct peer *p)
 {
-    int64_t now = loop_now_ms(), due = p->join_by_ms;
-    if (sio_collecting(&p->decoder) && (due == 0 || p->decoder.since_ms + SIO_RUN_MS_MAX < due)) {
-        due = p->decoder.since_ms + SIO_RUN_MS_MAX;
-    }
+    int64_t due = sio_due_ms(&p->session);
     if (due == 0) {
         loop_timer_stop(&p->timer);
     } else {
-        loop_timer_start(&p->timer, due - now, on_timer);
+        loop_timer_start(&p->timer, due - loop_now_ms(), on_timer);
     }
 }
 
 static void on_timer(struct loop_timer *t)
 {
     struct peer *p = (struct peer *)((char *)t - offsetof(struct peer, timer));
-    int64_t now = loop_now_ms();
-    if (sio_collecting(&p->decoder) && now >= p->decoder.since_ms + SIO_RUN_MS_MAX) {
-        link_close(p->link, "parse error", LINK_FLUSH);
-    } else if (p->join_by_ms != 0 && now >= p->join_by_ms) {
-        link_close(p->link, "connect timeout", LINK_FLUSH);
+    const char *why = sio_beat(&p->session, loop_now_ms());
+    if (why != NULL) {
+        link_close(p->link, why, LINK_FLUSH);
     } else {
         arm(p);
     }
-}
-
-static bool joined(const struct peer *p)
-{
-    for (int i = 0; i < NS_COUNT; i++) {
-        if (p->conns[i] != NULL && p->conns[i]->state == CONN_OPEN) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Takes c off its link; session_closed() follows. */
@@ -217,11 +202,8 @@ static void end(struct conn *c, const char *reason)
     c->next = slab.ended;
     slab.ended = c;
     p->conns[c->ns] = NULL;
-    p->left_until_ms[c->ns] = loop_now_ms() + node.config->ping_interval;
-    if (!joined(p) && p->join_by_ms == 0) {
-        p->join_by_ms = loop_now_ms() + node.config->connect_timeout;
-        arm(p);
-    }
+    sio_left(&p->session, c->ns, loop_now_ms());
+    arm(p);
 }
 
 void conn_accept(struct conn *c)
@@ -233,7 +215,7 @@ void conn_accept(struct conn *c)
     struct buf text = {0};
     c->state = CONN_OPEN;
     c->link->limit = (size_t)node.config->max_payload;
-    p->join_by_ms = 0;
+    sio_joined(&p->session, c->ns);
     arm(p);
     buf_addc(&text, '4');
     sio_add_connect(&text, namespace_names[c->ns], c->id);
@@ -320,54 +302,26 @@ void *conn_user(const struct conn *c)
 
 /* ---- packets ---- */
 
-static void broken(struct peer *p)
-{
-    link_close(p->link, "parse error", LINK_FLUSH);
-}
-
-static void on_connect(struct peer *p, int ns, const struct sio_packet *packet)
+/* Clients mean nothing by asking again, but may not ask for ever. */
+static void on_connect(struct peer *p, int ns, enum sio_verdict verdict, const struct sio_packet *packet)
 {
     if (!rate_take(&p->connects, &connects_limit, 1, loop_now_ms(), NULL)) {
         link_close(p->link, "forced close", LINK_FLUSH);
-    } else if (ns < 0) {
+    } else if (verdict == SIO_JOIN_UNKNOWN) {
         metric_add(METRIC_CONNECTIONS_TOTAL, "invalid_namespace", NULL, 1);
         send_connect_error(p->link, packet->nsp, "Invalid namespace", NULL);
-    } else if (p->conns[ns] == NULL) { /* else: asked twice, and the JS client means nothing by it */
+    } else if (verdict == SIO_JOIN) {
         p->conns[ns] = conn_new(p->link, (enum namespace)ns);
         session_connect(p->conns[ns], packet->data);
     }
 }
 
 /* The name is copied: it goes with the array's first item. */
-static void on_event(struct peer *p, struct conn *c, struct sio_packet *packet)
+static void on_event(struct conn *c, struct arena *a, struct sio_packet *packet)
 {
-    const char *name = arena_strdup(p->decoder.arena, sio_event_name(p->decoder.arena, packet));
+    const char *name = arena_strdup(a, sio_event_name(a, packet));
     json_array_remove(packet->data, 0);
     session_event(c, name, packet->data, packet->count > 0, packet->ack_id);
-}
-
-static void on_packet(struct peer *p, struct sio_packet *packet)
-{
-    int ns = NS_COUNT - 1;
-    while (ns >= 0 && strcmp(namespace_names[ns], packet->nsp) != 0) {
-        ns--;
-    }
-    struct conn *c = ns >= 0 ? p->conns[ns] : NULL;
-    if (packet->type == SIO_CONNECT) {
-        on_connect(p, ns, packet);
-    } else if (c == NULL) {
-        if (ns < 0 || loop_now_ms() >= p->left_until_ms[ns]) {
-            broken(p);
-        }
-    } else if (packet->type == SIO_DISCONNECT) {
-        end(c, "client namespace disconnect");
-    } else if (c->state != CONN_OPEN) {
-        broken(p); /* official clients wait for the reply */
-    } else if (packet->type == SIO_EVENT) {
-        on_event(p, c, packet);
-    } else {
-        session_acked(c, packet->ack_id, packet->data);
-    }
 }
 
 /* ---- what links tell us ---- */
@@ -382,27 +336,44 @@ void link_on_open(struct link *l)
     p->link = l;
     l->user = p;
     l->limit = l->limit < LIMIT_BEFORE_AUTH ? l->limit : LIMIT_BEFORE_AUTH;
-    p->join_by_ms = loop_now_ms() + node.config->connect_timeout;
+    service.join_ms = node.config->connect_timeout;
+    service.grace_ms = node.config->ping_interval;
+    sio_session_init(&p->session, &service, p->places, loop_now_ms());
     arm(p);
 }
 
 void link_on_message(struct link *l, const void *data, size_t len, bool binary)
 {
     struct peer *p = l->user;
+    struct sio_packet *packet = &p->session.decoder.packet;
     struct err e;
-    switch (sio_feed(&p->decoder, data, len, binary, loop_now_ms(), &e)) {
-    case 1:
-        on_packet(p, &p->decoder.packet);
-        sio_release(&p->decoder);
-        arm(p);
+    int ns;
+    enum sio_verdict verdict = sio_input(&p->session, data, len, binary, loop_now_ms(), &ns, &e);
+    switch (verdict) {
+    case SIO_JOIN:
+    case SIO_JOIN_AGAIN:
+    case SIO_JOIN_UNKNOWN:
+        on_connect(p, ns, verdict, packet);
         break;
-    case 0:
-        arm(p);
+    case SIO_LEAVE:
+        end(p->conns[ns], "client namespace disconnect");
         break;
-    default:
+    case SIO_DELIVER:
+        if (packet->type == SIO_EVENT) {
+            on_event(p->conns[ns], p->session.decoder.arena, packet);
+        } else {
+            session_acked(p->conns[ns], packet->ack_id, packet->data);
+        }
+        break;
+    case SIO_BROKEN:
         log_debug("bad_packet", "%s: %s", l->address->text, e.msg);
-        broken(p);
+        link_close(l, "parse error", LINK_FLUSH);
+        break;
+    case SIO_IGNORE:
+        break;
     }
+    sio_done(&p->session);
+    arm(p);
 }
 
 void link_on_proven(struct link *l)
@@ -426,7 +397,7 @@ void link_on_close(struct link *l, const char *reason)
             conn_free(p->conns[i]);
         }
     }
-    sio_release(&p->decoder);
+    sio_session_end(&p->session);
     free(p);
     l->user = NULL;
 }
