@@ -166,7 +166,7 @@ void link_on_open(struct link *l)
     service = (struct sio_service){.names = echo_profile->namespaces,
                                    .count = echo_profile->count,
                                    .join_ms = echo_profile->connect_timeout,
-                                   .grace_ms = echo_profile->ping_interval};
+                                   .grace_ms = node.config->ping_interval};
     p->link = l;
     l->user = p;
     buf_addc(&query, '}');

@@ -10,7 +10,7 @@
 
 #define STOP_MS 1000
 
-static const char usage[] = "usage: sio-echo --port N [--profile conformance|client-suite]\n";
+static const char usage[] = "usage: sio-echo --port N [--profile conformance|client-suite] [--ping-interval MS] [--ping-timeout MS]\n";
 
 static struct config config = {.realtime_address = "127.0.0.1",
                                .origins = "*",
@@ -37,25 +37,44 @@ static const struct profile *find_profile(const char *name)
     return NULL;
 }
 
+/* -1: no number of that range. */
+static int read_number(const char *text, int most)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    return end != text && *end == '\0' && n >= 1 && n <= most ? (int)n : -1;
+}
+
+/* The ping options are for tests that are not about time. */
 static int read_options(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'}, {"profile", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
-    int c;
-    char *end = "";
-    long port = 0;
+    static const struct option options[] = {{"port", required_argument, NULL, 'p'},
+                                            {"profile", required_argument, NULL, 'f'},
+                                            {"ping-interval", required_argument, NULL, 'i'},
+                                            {"ping-timeout", required_argument, NULL, 't'},
+                                            {NULL, 0, NULL, 0}};
+    int c, port = -1, interval = 0, timeout = 0;
     echo_profile = &echo_conformance;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'p') {
-            port = strtol(optarg, &end, 10);
+            port = read_number(optarg, 65535);
         } else if (c == 'f') {
             echo_profile = find_profile(optarg);
+        } else if (c == 'i') {
+            interval = read_number(optarg, 600000);
+        } else if (c == 't') {
+            timeout = read_number(optarg, 600000);
         } else {
             return -1;
         }
     }
-    config.realtime_port = (int)port;
-    return optind == argc && port >= 1 && port <= 65535 && *end == '\0' && echo_profile != NULL ? 0 : -1;
+    if (optind != argc || port < 0 || interval < 0 || timeout < 0 || echo_profile == NULL) {
+        return -1;
+    }
+    config.realtime_port = port;
+    config.ping_interval = interval > 0 ? interval : echo_profile->ping_interval;
+    config.ping_timeout = timeout > 0 ? timeout : echo_profile->ping_timeout;
+    return 0;
 }
 
 static void on_stopped(void)
@@ -77,8 +96,6 @@ static void on_signal(uv_signal_t *unused, int signal)
 
 static int start(uv_loop_t *loop, struct err *e)
 {
-    config.ping_interval = echo_profile->ping_interval;
-    config.ping_timeout = echo_profile->ping_timeout;
     config.connect_timeout = echo_profile->connect_timeout;
     gateway_setup.paths[0] = "/socket.io";
     gateway_setup.paths[1] = "/engine.io";
