@@ -65,6 +65,10 @@ static json_t *load(struct arena *a, const char *text, size_t len, size_t flags,
         err_set(e, ERR_MALFORMED_JSON, "The JSON is nested more than %d levels deep.", JSON_DEPTH_MAX);
         return NULL;
     }
+    if (memchr(text, '\0', len) != NULL) { /* jansson skips one behind a number */
+        err_set(e, ERR_MALFORMED_JSON, "The JSON holds a NUL.");
+        return NULL;
+    }
     json_error_t why;
     json_t *v = json_loadb(text, len, flags | JSON_DECODE_ANY, &why);
     if (v == NULL) {

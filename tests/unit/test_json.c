@@ -25,6 +25,8 @@ static void strict_reading(void **state)
         assert_int_equal(e.code, ERR_MALFORMED_JSON);
     }
     assert_null(json_read(arena, "\"a\0b\"", 5, &e));
+    assert_null(json_read(arena, "[1e300\0]", 8, &e));
+    assert_null(json_read(arena, "1\0", 2, &e));
     assert_string_equal(json_write(arena, read(" { \"b\" : [ 1, 2.5, \"\\u00e9\", null ], \"a\" : true } "), NULL),
                         "{\"b\":[1,2.5,\"é\",null],\"a\":true}");
 }
