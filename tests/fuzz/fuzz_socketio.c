@@ -71,6 +71,22 @@ static void check_packet(struct sio_decoder *d)
     check_round_trip(p);
 }
 
+/* The text kept of a packet is JSON again, of as many values. */
+static void check_raw(const struct sio_decoder *d)
+{
+    const struct sio_packet *p = &d->packet;
+    struct err e;
+    HOLDS((p->raw != NULL) == (d->loosely && p->data != NULL));
+    if (p->raw == NULL) {
+        return;
+    }
+    char *copy = arena_alloc(d->arena, p->raw_len + 3);
+    int n = snprintf(copy, p->raw_len + 3, p->type == SIO_CONNECT ? "%.*s" : "[%.*s]", (int)p->raw_len, p->raw);
+    json_t *again = json_read_loosely(d->arena, copy, (size_t)n, &e);
+    HOLDS(again != NULL);
+    HOLDS(p->type == SIO_CONNECT ? json_is_object(again) : json_array_size(again) == json_array_size(p->data) - (p->type == SIO_EVENT));
+}
+
 /* One message. False: the session would be closed now. */
 static bool feed(struct sio_decoder *d, const char *p, size_t len, int64_t *now)
 {
@@ -88,6 +104,7 @@ static bool feed(struct sio_decoder *d, const char *p, size_t len, int64_t *now)
     HOLDS((rc < 0) == (e.code != ERR_OK));
     if (rc == 1) {
         check_packet(d);
+        check_raw(d);
         sio_release(d);
     } else if (rc == 0) {
         HOLDS(sio_collecting(d) && *now - d->since_ms <= SIO_RUN_MS_MAX);
@@ -95,18 +112,28 @@ static bool feed(struct sio_decoder *d, const char *p, size_t len, int64_t *now)
     return rc >= 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* How many messages are taken. */
+static int walk(const char *p, const char *end, bool loosely)
 {
-    struct sio_decoder d = {0};
-    const char *p = (const char *)data, *end = p + size;
+    struct sio_decoder d = {.loosely = loosely};
     int64_t now = 1000;
+    int taken = 0;
     for (bool open = true; open && p < end;) {
         const char *sep = memchr(p, 0x1e, (size_t)(end - p));
         size_t len = sep != NULL ? (size_t)(sep - p) : (size_t)(end - p);
         open = feed(&d, p, len, &now);
+        taken += open;
         p += len + 1;
     }
     sio_release(&d);
     HOLDS(!sio_collecting(&d));
+    return taken;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *p = (const char *)data;
+    int strictly = walk(p, p + size, false);
+    HOLDS(walk(p, p + size, true) >= strictly);
     return 0;
 }
