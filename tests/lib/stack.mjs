@@ -11,25 +11,24 @@ const run = promisify(execFile);
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Ports that were free a moment ago, all held until the last is known.
-async function freePorts(n) {
-  const servers = await Promise.all(Array.from({ length: n }, () => new Promise((resolve, reject) => {
-    const s = createServer().once('error', reject).listen(0, '127.0.0.1', () => resolve(s));
-  })));
-  const ports = servers.map((s) => s.address().port);
-  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
-  return ports;
-}
+const hold = (port) => new Promise((resolve) => {
+  const s = createServer().once('error', () => resolve(null)).listen(port, '127.0.0.1', () => resolve(s));
+});
 
-// Two neighbouring free ports, since gateway N listens on the first port + N - 1.
-async function freePair() {
-  for (;;) {
-    const [port] = await freePorts(1);
-    const ok = await new Promise((resolve) => {
-      const s = createServer().once('error', () => resolve(false)).listen(port + 1, '127.0.0.1', () => s.close(() => resolve(true)));
-    });
-    if (ok && port < 65000) return port;
+// Ports that were free a moment ago, all held until the last is known, so that none is drawn twice: `singles` of them, then the first ones of `pairs` of
+// neighbours (gateway N listens on the first port + N - 1).
+async function freePorts(singles, pairs) {
+  const held = [], ports = [];
+  while (ports.length < singles + pairs) {
+    const first = await hold(0);
+    held.push(first);
+    const { port } = first.address();
+    const next = ports.length < singles ? first : await hold(port + 1);
+    if (next !== null) ports.push(port);
+    if (next !== null && next !== first) held.push(next);
   }
+  await Promise.all(held.map((s) => new Promise((resolve) => s.close(resolve))));
+  return ports;
 }
 
 /** Polls until fn() is truthy (its value is returned) or the time is over. */
@@ -47,15 +46,15 @@ export class Stack {
   static async start({ gateways = 1, env = {}, demo = false } = {}) {
     const s = new Stack();
     s.dir = mkdtempSync(join(tmpdir(), 'parley-test-'));
-    const [api, admin] = await freePorts(2);
+    const [api, admin, realtime, realtimeAdmin] = await freePorts(2, 2);
     s.env = {
       ...process.env,
       PARLEY_BIN: process.env.PARLEY_BIN ?? join(root, 'build', 'asan'),
       PARLEY_DATA_DIR: s.dir,
       PARLEY_API_PORT: String(api),
       PARLEY_ADMIN_PORT: String(admin),
-      PARLEY_REALTIME_PORT: String(await freePair()),
-      PARLEY_REALTIME_ADMIN_PORT: String(await freePair()),
+      PARLEY_REALTIME_PORT: String(realtime),
+      PARLEY_REALTIME_ADMIN_PORT: String(realtimeAdmin),
       PARLEY_DEV_DEMO: demo ? '1' : '0',
       PARLEY_TEST_CHECK_REPLIES: '1',
       // The tests act faster than people: limits are tested where they are the subject.
