@@ -116,7 +116,7 @@ test('a polling client that polls no more is cut once what waits for it has wait
   while (!(await poll()).includes('session.ready'));
   const before_ = await cuts();
   await until(async () => {
-    await send(alice, group.id, 0, 1);
+    await alice.send('message.send', { conversation_id: group.id, text: 'short: the budget is far' });
     return (await cuts()) === before_ + 1;
   }, { timeout: 10000, every: 200, what: 'the cut' });
   assert.deepEqual(JSON.parse(await poll()), { code: 1, message: 'Session ID unknown' });
